@@ -1,0 +1,399 @@
+package scrape
+
+import (
+	"encoding/binary"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+
+	"github.com/ringside-project/ringside/scrape/placement"
+)
+
+// The two series of every target that Prometheus sends to its sidecar.
+const (
+	upMetric     = "up"
+	seriesMetric = "scrape_samples_post_metric_relabeling"
+)
+
+// core is the hand-over: what this member holds, given what it knows of its
+// peers, its targets and its Prometheus. Time is told to it; it does no I/O.
+// One goroutine uses it.
+//
+// The rule is that nobody lets go before somebody holds. A target that this
+// member ceases to own stays held until all its owners, by this member's view
+// of the job, say that they have applied that same view. In doubt - frozen,
+// unready, draining, joining - it keeps what it holds and adopts nothing.
+type core struct {
+	node, zone string
+	minMembers int
+	capacity   int64
+	external   map[string]bool // names of external labels
+	configHash uint64
+
+	state           State
+	prometheusReady bool
+	known           bool              // the membership is
+	peers           map[string]Member // by name, without this member; left and dead ones too
+	jobs            map[uint64]*job
+	names           []string // of jobs, in the source's order
+
+	halted   bool              // nothing is adopted
+	byPublic map[uint64][]held // finds the targets of a sample; nil: to be made
+	series   int64
+
+	moved    func(j *job, i int, from, to, reason string)
+	released func(j *job, i int)
+}
+
+// held names a held target.
+type held struct {
+	job   *job
+	index int
+}
+
+func newCore(cfg Config) *core {
+	return &core{
+		node: cfg.Node, zone: cfg.Zone, minMembers: cfg.MinMembers, capacity: cfg.Sharding.CapacitySeries,
+		state:    Joining,
+		halted:   true,
+		peers:    map[string]Member{},
+		jobs:     map[uint64]*job{},
+		moved:    func(*job, int, string, string, string) {},
+		released: func(*job, int) {},
+	}
+}
+
+// frozen tells whether so few members are alive that this one must not adopt
+// what the others may well be scraping.
+func (c *core) frozen() bool {
+	alive := 1
+	for _, p := range c.peers {
+		if p.State.Alive() {
+			alive++
+		}
+	}
+	return alive < c.minMembers
+}
+
+// setCluster takes over what the gossip knows.
+func (c *core) setCluster(cl Cluster, now time.Time) {
+	c.known = cl.Known
+	c.peers = make(map[string]Member, len(cl.Members))
+	for _, m := range cl.Members {
+		if m.Name != c.node {
+			c.peers[m.Name] = m
+		}
+	}
+	c.review(now)
+}
+
+// setState changes what this member is; its views follow at once.
+func (c *core) setState(s State, now time.Time) {
+	c.state = s
+	c.review(now)
+}
+
+// setJobs replaces the jobs. A job that stays keeps its targets until
+// setTargets; its options may have changed.
+func (c *core) setJobs(sharding []JobSharding, options []uint64, now time.Time) {
+	jobs := make(map[uint64]*job, len(sharding))
+	c.names = c.names[:0:0]
+	for i, s := range sharding {
+		id := JobID(s.Job)
+		j := c.jobs[id]
+		if j == nil {
+			j = &job{id: id, name: s.Job, self: -1}
+		}
+		if j.replicas != s.Replicas {
+			j.members, j.owners, j.view = nil, nil, 0 // of another shape
+		}
+		j.replicas, j.options = s.Replicas, options[i]
+		jobs[id] = j
+		c.names = append(c.names, s.Job)
+	}
+	c.jobs, c.byPublic = jobs, nil
+	c.review(now)
+}
+
+// setTargets replaces the targets of one job; see job.setTargets.
+func (c *core) setTargets(id uint64, targets []target, inFile func(target) bool, now time.Time) {
+	j := c.jobs[id]
+	first := !j.synced
+	j.setTargets(targets, inFile)
+	c.recount()
+	if !c.reviewJob(j, now) {
+		c.adopt(j, first)
+	}
+}
+
+// review brings every job's view up to date.
+func (c *core) review(now time.Time) {
+	halted := c.state != Active || c.frozen()
+	turned := halted != c.halted
+	c.halted = halted
+	for _, j := range c.jobs {
+		if !c.reviewJob(j, now) && turned {
+			c.adopt(j, true)
+		}
+	}
+}
+
+// reviewJob recomputes the job's view and tells whether it changed.
+func (c *core) reviewJob(j *job, now time.Time) bool {
+	prev := j.members
+	changed := j.setView(c.membersOf(j), c.node, now, func(i int, from, to string) {
+		c.moved(j, i, from, to, c.reason(from, to, prev))
+	})
+	if changed {
+		c.adopt(j, true)
+	}
+	return changed
+}
+
+func (c *core) adopt(j *job, await bool) {
+	j.adopt(c.halted, await)
+	c.byPublic = nil
+}
+
+// membersOf lists who may own the job's targets: the active members that serve it.
+func (c *core) membersOf(j *job) *placement.Members {
+	var members []placement.Member
+	if c.state == Active && j.synced {
+		members = append(members, placement.Member{Name: c.node, Zone: c.zone, Capacity: c.capacity})
+	}
+	for _, p := range c.peers {
+		if _, serves := p.Jobs[j.id]; serves && p.State == Active {
+			members = append(members, placement.Member{Name: p.Name, Zone: p.Zone, Capacity: p.CapacitySeries})
+		}
+	}
+	return placement.NewMembers(members)
+}
+
+// reason says why a target went from one member to another.
+func (c *core) reason(from, to string, prev *placement.Members) string {
+	if from != "" {
+		switch state := c.stateOf(from); state {
+		case Dead:
+			return "crash"
+		case Left, "":
+			return "leave"
+		case Unready, Draining:
+			return string(state)
+		}
+	}
+	if to != "" && indexOf(prev, to) < 0 {
+		return "join"
+	}
+	return "config"
+}
+
+func (c *core) stateOf(name string) State {
+	if name == c.node {
+		return c.state
+	}
+	return c.peers[name].State
+}
+
+// confirmed tells for each member of the job's view whether it is known to
+// have applied that same view.
+func (c *core) confirmed(j *job) []bool {
+	if j.members == nil {
+		return nil
+	}
+	out := make([]bool, j.members.Len())
+	for i := range out {
+		if name := j.members.At(i).Name; name == c.node {
+			out[i] = c.applied(j)
+		} else {
+			out[i] = c.peers[name].Jobs[j.id].Applied == j.view
+		}
+	}
+	return out
+}
+
+// applied tells whether this member's Prometheus has been seen to scrape all
+// targets of the job that the member owns.
+func (c *core) applied(j *job) bool {
+	return j.synced && j.pending == 0 && !c.halted
+}
+
+// tick releases what others are now known to scrape.
+func (c *core) tick(now time.Time) {
+	if c.halted {
+		return
+	}
+	for _, j := range c.jobs {
+		if j.leaving > 0 && now.Sub(j.viewSince) >= settleView {
+			j.release(c.confirmed(j), func(i int) {
+				c.released(j, i)
+				c.byPublic = nil
+			})
+		}
+	}
+	if c.byPublic == nil {
+		c.recount()
+	}
+}
+
+// observe takes in what Prometheus was seen to scrape.
+func (c *core) observe(samples []Sample) {
+	if c.byPublic == nil {
+		c.index()
+	}
+	for _, s := range samples {
+		if value.IsStaleNaN(s.Value) {
+			continue // the end of a scrape, not one
+		}
+		name := s.Labels.Get(model.MetricNameLabel)
+		for _, h := range c.byPublic[publicHash(s.Labels, c.external)] {
+			switch name {
+			case upMetric:
+				h.job.see(h.index, s.Timestamp)
+			case seriesMetric:
+				c.weigh(h, s.Value)
+			}
+		}
+	}
+}
+
+func (c *core) weigh(h held, series float64) {
+	weight := &h.job.holds[h.index].series
+	c.series -= int64(*weight)
+	*weight = int32(min(max(series, 0), math.MaxInt32))
+	c.series += int64(*weight)
+}
+
+func (c *core) index() {
+	c.byPublic = map[uint64][]held{}
+	for _, j := range c.jobs {
+		for i, h := range j.holds {
+			if h.held {
+				public := j.targets[i].public
+				c.byPublic[public] = append(c.byPublic[public], held{j, i})
+			}
+		}
+	}
+}
+
+// recount sums up the series of all held targets.
+func (c *core) recount() {
+	c.series = 0
+	for _, j := range c.jobs {
+		for _, h := range j.holds {
+			c.series += int64(h.series)
+		}
+	}
+}
+
+// setPrometheus notes whether Prometheus answers. When it is back it has to be
+// seen to scrape every target anew.
+func (c *core) setPrometheus(ready bool, now time.Time) {
+	if ready && !c.prometheusReady {
+		for _, j := range c.jobs {
+			j.forget(now)
+		}
+	}
+	c.prometheusReady = ready
+}
+
+// synced tells whether the discovery of every job has answered.
+func (c *core) synced() bool {
+	for _, j := range c.jobs {
+		if !j.synced {
+			return false
+		}
+	}
+	return true
+}
+
+// facts are what this member has to say of itself.
+func (c *core) facts() Facts {
+	f := Facts{
+		State: c.state, PrometheusReady: c.prometheusReady,
+		Series: c.series, CapacitySeries: c.capacity, ConfigHash: c.configHash,
+		Jobs: make(map[uint64]JobView, len(c.jobs)),
+	}
+	ids := make([]uint64, 0, len(c.jobs))
+	for id := range c.jobs {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	var views []uint64
+	all := c.state == Active
+	for _, id := range ids {
+		j := c.jobs[id]
+		f.Targets += j.local
+		if !j.synced {
+			all = false
+			continue
+		}
+		v := JobView{View: j.view}
+		if c.applied(j) {
+			v.Applied = j.view
+		} else {
+			all = false
+		}
+		f.Jobs[id] = v
+		views = append(views, id, j.view)
+	}
+	f.View = digest(views...)
+	if all {
+		f.AppliedView = f.View
+	}
+	return f
+}
+
+// drained tells of a draining member's targets how many there are to hand
+// over, how many of them each heir was seen to scrape, and which nobody was.
+// Those that are scraped everywhere are no one's to hand over.
+func (c *core) drained() (total int, handed map[string]int, open []held) {
+	handed = map[string]int{}
+	for _, name := range c.names {
+		j := c.jobs[JobID(name)]
+		confirmed := c.confirmed(j)
+		for i, h := range j.holds {
+			if !h.held || j.targets[i].everywhere {
+				continue
+			}
+			total++
+			if !j.confirmedElsewhere(i, confirmed) {
+				open = append(open, held{j, i})
+				continue
+			}
+			for _, heir := range names(j.members, j.ownersOf(i)) {
+				handed[heir]++
+			}
+		}
+	}
+	return total, handed, open
+}
+
+// heirs tells whether anybody is there to take this member's targets.
+func (c *core) heirs() bool {
+	for _, p := range c.peers {
+		if p.State.Alive() && p.State != Draining {
+			return true
+		}
+	}
+	return false
+}
+
+func digest(parts ...uint64) uint64 {
+	buf := make([]byte, 0, 8*len(parts))
+	for _, p := range parts {
+		buf = binary.LittleEndian.AppendUint64(buf, p)
+	}
+	return xxhash.Sum64(buf)
+}
+
+// externalNames lists what Prometheus adds to every series it sends.
+func externalNames(external labels.Labels) map[string]bool {
+	names := make(map[string]bool, external.Len())
+	external.Range(func(l labels.Label) { names[l.Name] = true })
+	return names
+}

@@ -1,0 +1,119 @@
+package promconfig_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ringside-project/ringside/scrape/promconfig"
+)
+
+func TestLoadRefuses(t *testing.T) {
+	for name, tc := range map[string]struct {
+		source string
+		want   []string // each is part of the error; @ stands for the source's path
+	}{
+		"not YAML": {"global:\n  scrape_interval: 1m: 2m\n", []string{"@:2: mapping values are not allowed"}},
+		"unknown field": {"global:\n  scrape_intervall: 5s\n",
+			[]string{"@:2: field scrape_intervall not found"}},
+		"several wrong lines": {"global:\n  a: 1\n  b: 2\n", []string{"@:2: ", "@:3: "}},
+		"wrong duration":      {"global:\n  scrape_interval: soon\n", []string{`@:2: global: not a valid duration string: "soon"`}},
+		"a list":              {"- a\n", []string{"@:1: cannot unmarshal"}},
+		"replica label": {"global:\n  external_labels:\n    prometheus_replica: a\n",
+			[]string{"@:3: external_labels sets prometheus_replica", "replica_label in ringside.yml"}},
+		"empty replica label":  {"global:\n  external_labels:\n    prometheus_replica: ${NONE}\n", []string{"@:3: "}},
+		"merged replica label": {"global:\n  external_labels:\n    <<: {prometheus_replica: a}\n", []string{"@:3: "}},
+		"own remote_write": {"remote_write:\n  - url: http://a\n    name: ringside-feedback\n",
+			[]string{"@:3: remote_write is named ringside-feedback"}},
+		"relay's remote_write": {"remote_write:\n  - url: http://a\n    name: ringside-relay\n", []string{"@:3: "}},
+		"rule without target_label": {"scrape_configs:\n  - job_name: a\n  - job_name: b\n    relabel_configs: [{source_labels: [x]}]\n",
+			[]string{`@:3: job "b": relabel configuration for replace action requires 'target_label' value`}},
+		"unknown relabel action": {"scrape_configs:\n  - job_name: a\n    relabel_configs: [{action: kep}]\n",
+			[]string{`@:2: job "a": unknown relabel action "kep"`}},
+		"two jobs of a name": {"scrape_configs:\n  - job_name: a\n  - job_name: a\n",
+			[]string{`@:3: a job named "a" is already at @:2; rename one of them`}},
+		"a null job":           {"scrape_configs:\n  -\n", []string{"@:2: empty or null scrape config section"}},
+		"an alias of itself":   {"scrape_configs:\n  - &a\n    job_name: a\n    params: *a\n", []string{"@: anchor 'a' value contains itself"}},
+		"a wrong remote_write": {"remote_write:\n  - url: http://a\n  - name: b\n", []string{"@:3: remote_write: url for remote_write is empty"}},
+		"a wrong remote_read":  {"remote_read:\n  - name: b\n", []string{"@:2: remote_read: url for remote_read is empty"}},
+		"a wrong alertmanager": {"alerting:\n  alertmanagers:\n    - api_version: v1\n", []string{"@:3: alertmanagers: expected Alertmanager api version"}},
+		"a target that is a URL": {"scrape_configs:\n  - job_name: a\n    static_configs: [{targets: ['http://a']}]\n",
+			[]string{`@:2: job "a": "http://a" is not a valid hostname`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			refused(t, write(t, tc.source), options(), tc.want...)
+		})
+	}
+}
+
+// refused wants Load to fail, with each of the parts in the error.
+func refused(t *testing.T, path string, opt promconfig.Options, parts ...string) {
+	t.Helper()
+	src, err := promconfig.Load(path, opt)
+	if err == nil {
+		t.Fatalf("accepted:\n%s", src.Generated)
+	}
+	for _, part := range parts {
+		if part = strings.ReplaceAll(part, "@", path); !strings.Contains(err.Error(), part) {
+			t.Errorf("got %q, want %q in it", err, part)
+		}
+	}
+}
+
+func TestLoadRefusesOptions(t *testing.T) {
+	path := write(t, "")
+	for name, change := range map[string]func(*promconfig.Options){
+		"source is generated file": func(o *promconfig.Options) { o.GeneratedFile = path },
+		"relative":                 func(o *promconfig.Options) { o.TargetsDir = "targets" },
+		"pattern":                  func(o *promconfig.Options) { o.TargetsDir = "/targets[0]" },
+		"no replica":               func(o *promconfig.Options) { o.Replica = "" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			opt := options()
+			change(&opt)
+			refused(t, path, opt)
+		})
+	}
+	opt := options()
+	opt.ReplicaLabel = "prometheus.replica"
+	load(t, path, opt)
+	refused(t, write(t, "global: {metric_name_validation_scheme: legacy}\n"), opt, "@: replica_label \"prometheus.replica\"")
+	refused(t, filepath.Join(t.TempDir(), "none.yml"), opt, "read the source: ", "no such file")
+}
+
+func TestLoadRefusesJobFiles(t *testing.T) {
+	for name, tc := range map[string]struct{ file, want string }{
+		"unknown field":     {"scrape_configs:\n  - job_name: a\n    foo: 1\n", "%:3: field foo not found"},
+		"a job without one": {"scrape_configs:\n  - job_name: a\n    relabel_configs: [{action: kep}]\n", `%:2: job "a": unknown relabel action`},
+		"bad rule":          {"scrape_configs:\n  - job_name: a\n    relabel_configs: [{action: hashmod}]\n", `%:2: job "a": relabel configuration for hashmod`},
+		"a job of main's":   {"scrape_configs:\n  - job_name: main\n", `%:2: a job named "main" is already at @:3; rename one of them`},
+		"unknown section":   {"global: {}\n", "%:1: field global not found"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := write(t, "scrape_config_files: [jobs.yaml]\nscrape_configs:\n  - job_name: main\n")
+			file := filepath.Join(filepath.Dir(path), "jobs.yaml")
+			if err := os.WriteFile(file, []byte(tc.file), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			refused(t, path, options(), strings.ReplaceAll(tc.want, "%", file))
+		})
+	}
+}
+
+func TestErrorsHoldNoSecrets(t *testing.T) {
+	for name, source := range map[string]string{
+		"URL":             "remote_write:\n  - url: http://user:hunter2@host:port/\n",
+		"URL of a job":    "scrape_configs:\n  - job_name: a\n    proxy_url: http://user:hunter2@[::1\n",
+		"of another type": "remote_write:\n  - url: http://a\n    basic_auth: hunter2\n",
+		"of a job":        "scrape_configs:\n  - job_name: a\n    authorization: hunter2\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := write(t, source)
+			_, err := promconfig.Load(path, options())
+			if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), path+":") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}

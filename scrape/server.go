@@ -1,0 +1,243 @@
+package scrape
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/common/config"
+)
+
+// server is the HTTP API of the Prometheus beside this sidecar.
+type server struct {
+	url    string // without a slash at its end
+	client *http.Client
+}
+
+func newServer(cfg Prometheus) (*server, error) {
+	client, err := config.NewClientFromConfig(cfg.HTTPConfig, "ringside", config.WithUserAgent("ringside"))
+	if err != nil {
+		return nil, fmt.Errorf("prometheus.http_config: %w", err)
+	}
+	return &server{url: strings.TrimRight(cfg.URL, "/"), client: client}, nil
+}
+
+// do makes a request and gives the start of its answer.
+func (s *server) do(ctx context.Context, method, path string) (status int, body []byte, err error) {
+	req, err := http.NewRequestWithContext(ctx, method, s.url+path, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	body, err = io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	return resp.StatusCode, body, err
+}
+
+func (s *server) ready(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*probeInterval)
+	defer cancel()
+	status, _, err := s.do(ctx, http.MethodGet, "/-/ready")
+	return err == nil && status == http.StatusOK
+}
+
+var errLifecycleOff = errors.New("Prometheus runs without --web.enable-lifecycle")
+
+// reload makes Prometheus load its configuration, and gives its own words if
+// it refuses. errLifecycleOff: it cannot be told, and may do so by itself.
+func (s *server) reload(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	status, body, err := s.do(ctx, http.MethodPost, "/-/reload")
+	switch {
+	case err != nil:
+		return fmt.Errorf("reload Prometheus: %w", err)
+	case status == http.StatusForbidden, status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
+		return errLifecycleOff
+	case status/100 != 2:
+		return fmt.Errorf("reload Prometheus: %s", firstLine(body))
+	}
+	return nil
+}
+
+// runtimeInfo is the part of /api/v1/status/runtimeinfo that tells what
+// Prometheus has loaded.
+type runtimeInfo struct {
+	StartTime           time.Time `json:"startTime"`
+	ReloadConfigSuccess bool      `json:"reloadConfigSuccess"`
+	LastConfigTime      time.Time `json:"lastConfigTime"` // in whole seconds
+}
+
+func (s *server) info(ctx context.Context) (runtimeInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	var answer struct {
+		Data runtimeInfo `json:"data"`
+	}
+	status, body, err := s.do(ctx, http.MethodGet, "/api/v1/status/runtimeinfo")
+	if err != nil {
+		return runtimeInfo{}, fmt.Errorf("ask Prometheus for its runtime information: %w", err)
+	}
+	if status != http.StatusOK {
+		return runtimeInfo{}, fmt.Errorf("ask Prometheus for its runtime information: %s", firstLine(body))
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return runtimeInfo{}, fmt.Errorf("ask Prometheus for its runtime information: %w", err)
+	}
+	return answer.Data, nil
+}
+
+func firstLine(body []byte) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
+	return line
+}
+
+// generation is a state of the files that Prometheus loads: the generated
+// configuration and the rule files.
+type generation struct {
+	number  int
+	written time.Time // the newest of the files
+}
+
+// health is what was last seen of Prometheus.
+type health struct {
+	ready  bool
+	since  time.Time // when ready last changed
+	loaded int       // number of the generation that Prometheus runs with; 0: not known
+	err    string    // why it does not run with the newest one
+}
+
+// supervisor watches over the Prometheus beside us and tells it to reload
+// until it runs with the newest generation.
+type supervisor struct {
+	server *server
+	logger log.Logger
+	wanted <-chan generation // newest wins
+	out    chan health       // newest wins
+
+	want    generation
+	now     health
+	retryAt time.Time
+}
+
+// run probes until ctx ends. Loading can take Prometheus long, or for ever if
+// it hangs: it goes on beside the probes.
+func (s *supervisor) run(ctx context.Context) {
+	ticker := time.NewTicker(probeInterval)
+	defer ticker.Stop()
+	l := loader{server: s.server, done: make(chan error, 1)}
+	loading := false
+	var trying generation
+	for {
+		select {
+		case <-ctx.Done():
+			if loading {
+				<-l.done
+			}
+			return
+		case s.want = <-s.wanted:
+			s.retryAt = time.Time{}
+		case err := <-l.done:
+			loading = false
+			s.tried(ctx, trying, err)
+		case <-ticker.C:
+		}
+		s.probe(ctx)
+		if !s.now.ready {
+			l.before = time.Time{}
+		}
+		if s.now.ready && !loading && s.want.number > s.now.loaded && !time.Now().Before(s.retryAt) {
+			loading, trying = true, s.want
+			go l.load(ctx, trying)
+		}
+		offer(s.out, s.now)
+	}
+}
+
+func (s *supervisor) probe(ctx context.Context) {
+	ready := s.server.ready(ctx)
+	if ready != s.now.ready || s.now.since.IsZero() {
+		s.now.ready, s.now.since = ready, time.Now()
+		level.Info(s.logger).Log("msg", "prometheus changed", "ready", ready)
+	}
+	if !ready {
+		s.now.loaded = 0 // what it will run with when it is back is to be found out
+	}
+}
+
+// tried notes how an attempt to load ended.
+func (s *supervisor) tried(ctx context.Context, gen generation, err error) {
+	if err == nil {
+		if s.now.ready {
+			s.now.loaded = gen.number
+		}
+		s.now.err = ""
+		level.Info(s.logger).Log("msg", "prometheus runs with the generated configuration", "generation", gen.number)
+		return
+	}
+	s.retryAt = time.Now().Add(pollInterval)
+	if errors.Is(err, errLifecycleOff) {
+		s.retryAt = time.Now().Add(time.Second)
+	}
+	if s.now.err != err.Error() && ctx.Err() == nil {
+		s.now.err = err.Error()
+		level.Warn(s.logger).Log("msg", "prometheus does not run with the generated configuration yet", "generation", gen.number, "err", err)
+	}
+}
+
+// loader makes Prometheus run with a generation, or finds that it does.
+type loader struct {
+	server *server
+	done   chan error
+	before time.Time // lastConfigTime at an earlier look; zero: none
+}
+
+func (l *loader) load(ctx context.Context, want generation) {
+	l.done <- l.try(ctx, want)
+}
+
+func (l *loader) try(ctx context.Context, want generation) error {
+	info, err := l.server.info(ctx)
+	if err != nil {
+		return err
+	}
+	before := l.before
+	l.before = info.LastConfigTime
+	// Its time is in whole seconds: a load within the second of the writing
+	// counts only if it was seen to happen.
+	fresh := info.LastConfigTime.After(want.written) ||
+		(!before.IsZero() && info.LastConfigTime.After(before) && !info.LastConfigTime.Before(want.written.Truncate(time.Second)))
+	if fresh && info.ReloadConfigSuccess {
+		return nil
+	}
+	err = l.server.reload(ctx)
+	if errors.Is(err, errLifecycleOff) {
+		return fmt.Errorf("%w: waiting for its --config.auto-reload", err)
+	}
+	return err
+}
+
+// offer puts v into the one-slot channel, in place of an older one not yet read.
+func offer[T any](slot chan T, v T) {
+	for {
+		select {
+		case slot <- v:
+			return
+		default:
+		}
+		select {
+		case <-slot:
+		default:
+		}
+	}
+}

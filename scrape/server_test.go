@@ -1,0 +1,163 @@
+package scrape
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-kit/log"
+)
+
+// fakePrometheus answers as Prometheus's HTTP API does.
+type fakePrometheus struct {
+	mu        sync.Mutex
+	up        bool
+	lifecycle bool
+	refuses   string    // what it says of its configuration; empty: it loads it
+	loaded    time.Time // lastConfigTime
+	reloads   int
+	hangs     bool // in a reload
+}
+
+func (f *fakePrometheus) set(change func(*fakePrometheus)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(f)
+}
+
+func (f *fakePrometheus) RoundTrip(req *http.Request) (*http.Response, error) {
+	f.mu.Lock()
+	hangs := f.hangs && req.URL.Path == "/-/reload"
+	f.mu.Unlock()
+	if hangs {
+		<-req.Context().Done()
+		return nil, req.Context().Err()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.up {
+		return nil, errors.New("connection refused")
+	}
+	status, body := http.StatusOK, ""
+	switch req.URL.Path {
+	case "/api/v1/status/runtimeinfo":
+		body = fmt.Sprintf(`{"status":"success","data":{"reloadConfigSuccess":%v,"lastConfigTime":%q}}`,
+			f.refuses == "", f.loaded.UTC().Truncate(time.Second).Format(time.RFC3339))
+	case "/-/reload":
+		f.reloads++
+		switch {
+		case !f.lifecycle:
+			status, body = http.StatusForbidden, "Lifecycle API is not enabled."
+		case f.refuses != "":
+			status, body = http.StatusInternalServerError, f.refuses
+		default:
+			f.loaded = time.Now()
+		}
+	}
+	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(body)), Request: req}, nil
+}
+
+// supervise runs a supervisor over f in a bubble of its own time.
+func supervise(t *testing.T, f *fakePrometheus, test func(wanted chan generation, now func() health)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		wanted := make(chan generation, 1)
+		s := supervisor{
+			server: &server{url: "http://prometheus", client: &http.Client{Transport: f}},
+			logger: log.NewNopLogger(), wanted: wanted, out: make(chan health, 1),
+		}
+		done := make(chan struct{})
+		go func() { s.run(ctx); close(done) }()
+		var last health
+		test(wanted, func() health {
+			synctest.Wait()
+			select {
+			case last = <-s.out:
+			default:
+			}
+			return last
+		})
+		cancel()
+		<-done
+	})
+}
+
+func TestPrometheusIsReloadedUntilItRunsWithTheNewest(t *testing.T) {
+	f := &fakePrometheus{up: true, lifecycle: true, refuses: "bad rule file\nand more"}
+	supervise(t, f, func(wanted chan generation, now func() health) {
+		offer(wanted, generation{number: 1, written: time.Now()})
+		time.Sleep(time.Second)
+		if h := now(); !h.ready || h.loaded != 0 || h.err != "reload Prometheus: bad rule file" {
+			t.Errorf("refused: %+v", h)
+		}
+		f.set(func(f *fakePrometheus) { f.refuses = "" })
+		time.Sleep(pollInterval + time.Second)
+		if h := now(); h.loaded != 1 || h.err != "" {
+			t.Errorf("good again, with no change of ours: %+v", h)
+		}
+		reloads := f.reloads
+		time.Sleep(time.Minute)
+		if now(); f.reloads != reloads {
+			t.Errorf("%d reloads though it runs with the newest", f.reloads-reloads)
+		}
+	})
+}
+
+func TestPrometheusThatHasLoadedItByItselfIsNotTold(t *testing.T) {
+	f := &fakePrometheus{up: true, lifecycle: true}
+	supervise(t, f, func(wanted chan generation, now func() health) {
+		written := time.Now()
+		f.set(func(f *fakePrometheus) { f.loaded = written.Add(2 * time.Second) })
+		time.Sleep(3 * time.Second)
+		offer(wanted, generation{number: 1, written: written})
+		time.Sleep(time.Second)
+		if h := now(); h.loaded != 1 || f.reloads != 0 {
+			t.Errorf("%+v after %d reloads", h, f.reloads)
+		}
+	})
+}
+
+func TestPrometheusWithoutLifecycleReloadsByItself(t *testing.T) {
+	f := &fakePrometheus{up: true}
+	supervise(t, f, func(wanted chan generation, now func() health) {
+		offer(wanted, generation{number: 1, written: time.Now()})
+		time.Sleep(5 * time.Second)
+		if h := now(); h.loaded != 0 || !strings.Contains(h.err, "--web.enable-lifecycle") {
+			t.Errorf("before: %+v", h)
+		}
+		f.set(func(f *fakePrometheus) { f.loaded = time.Now() })
+		time.Sleep(3 * time.Second)
+		if h := now(); h.loaded != 1 || h.err != "" {
+			t.Errorf("after: %+v", h)
+		}
+	})
+}
+
+func TestReadinessIsSeenWhileAReloadHangs(t *testing.T) {
+	f := &fakePrometheus{up: true, lifecycle: true, hangs: true}
+	supervise(t, f, func(wanted chan generation, now func() health) {
+		offer(wanted, generation{number: 1, written: time.Now()})
+		time.Sleep(2 * time.Second)
+		if !now().ready {
+			t.Error("not ready though it answers")
+		}
+		f.set(func(f *fakePrometheus) { f.up = false })
+		time.Sleep(time.Second)
+		if h := now(); h.ready || time.Since(h.since) > time.Second {
+			t.Errorf("gone, but %+v", h)
+		}
+		f.set(func(f *fakePrometheus) { f.up, f.hangs = true, false })
+		time.Sleep(90 * time.Second)
+		if h := now(); h.loaded != 1 {
+			t.Errorf("back, but %+v", h)
+		}
+	})
+}
