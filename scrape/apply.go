@@ -15,7 +15,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/discovery"
+	"github.com/prometheus/prometheus/model/relabel"
 
 	"github.com/ringside-project/ringside/scrape/promconfig"
 )
@@ -97,7 +97,7 @@ func (e *engine) writeSource(source *promconfig.Source) (changed bool, err error
 // applyJobs brings discovery, the core's jobs and their files in line with the source.
 func (e *engine) applyJobs() {
 	files := make(map[uint64]*jobFile, len(e.source.Jobs))
-	configs := make(map[string]discovery.Configs, len(e.source.Jobs))
+	configs := e.seen.track(e.source.Jobs)
 	sharding := make([]JobSharding, len(e.source.Jobs))
 	options := make([]uint64, len(e.source.Jobs))
 	external := externalNames(e.source.ExternalLabels)
@@ -105,9 +105,7 @@ func (e *engine) applyJobs() {
 		name := j.Config.JobName
 		sharding[i] = e.sharding.job(name)
 		options[i] = optionsDigest(j, sharding[i])
-		tracking := e.seen.track(j.Discovery)
-		configs[name] = tracking
-
+		tracking := configs[name]
 		f, ok := e.files[JobID(name)]
 		if !ok {
 			f = e.adoptFile(j.TargetFile)
@@ -239,10 +237,16 @@ func (e *engine) removeObsolete() {
 func optionsDigest(j promconfig.Job, sharding JobSharding) uint64 {
 	var d xxhash.Digest
 	d.Reset()
-	for _, r := range j.Config.RelabelConfigs {
+	fmt.Fprintf(&d, "%d %q %q %q %+v", rulesDigest(j.Config.RelabelConfigs), j.Config.Scheme, j.Config.MetricsPath, j.Config.Params, sharding)
+	return d.Sum64()
+}
+
+func rulesDigest(rules []*relabel.Config) uint64 {
+	var d xxhash.Digest
+	d.Reset()
+	for _, r := range rules {
 		fmt.Fprintf(&d, "%q %q %q %d %q %q %q\n", r.SourceLabels, r.Separator, r.Regex.String(), r.Modulus, r.TargetLabel, r.Replacement, r.Action)
 	}
-	fmt.Fprintf(&d, "%q %q %q %+v", j.Config.Scheme, j.Config.MetricsPath, j.Config.Params, sharding)
 	return d.Sum64()
 }
 

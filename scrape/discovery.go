@@ -4,11 +4,15 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
+
+	"github.com/ringside-project/ringside/scrape/promconfig"
 )
 
 // sightings notes when each of the user's discoveries last sent something.
@@ -17,34 +21,91 @@ import (
 // that between keeping a file and emptying it.
 type sightings struct {
 	mu      sync.Mutex
-	configs []discovery.Config // by id; equal configurations share one discoverer
+	sources []discoverySource // by id
 	last    map[int]time.Time
 	failed  map[int]error
+}
+
+// discoverySource is a discovery of the user's, of one job or of several that
+// have an equal one, and what the rules of all these jobs can read.
+type discoverySource struct {
+	config discovery.Config
+	rules  uint64 // digest of the rules: other rules may read other labels
+	reads  []func(label string) bool
 }
 
 func newSightings() *sightings {
 	return &sightings{last: map[int]time.Time{}, failed: map[int]error{}}
 }
 
-// track wraps the job's discoveries so that their answers are noted.
-func (s *sightings) track(configs discovery.Configs) discovery.Configs {
+// track wraps the jobs' discoveries so that their answers are noted, and that
+// labels which no rule can read are dropped as they come in. The result is by
+// job name.
+func (s *sightings) track(jobs []promconfig.Job) map[string]discovery.Configs {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make(discovery.Configs, len(configs))
-	for i, c := range configs {
-		out[i] = tracked{Config: c, id: s.idOf(c), seen: s}
+	var sources []discoverySource
+	find := func(c discovery.Config) int {
+		return slices.IndexFunc(sources, func(known discoverySource) bool { return reflect.DeepEqual(known.config, c) })
+	}
+	for _, j := range jobs {
+		for _, c := range j.Discovery {
+			i := find(c)
+			if i < 0 {
+				i = len(sources)
+				sources = append(sources, discoverySource{config: c})
+			}
+			sources[i].rules = digest(sources[i].rules, rulesDigest(j.Config.RelabelConfigs))
+			sources[i].reads = append(sources[i].reads, j.ReadsLabel)
+		}
+	}
+	out := make(map[string]discovery.Configs, len(jobs))
+	for _, j := range jobs {
+		configs := make(discovery.Configs, len(j.Discovery))
+		for i, c := range j.Discovery {
+			configs[i] = tracked{Config: c, id: s.idOf(sources[find(c)]), seen: s}
+		}
+		out[j.Config.JobName] = configs
 	}
 	return out
 }
 
-func (s *sightings) idOf(c discovery.Config) int {
-	for id, known := range s.configs {
-		if reflect.DeepEqual(known, c) {
+// idOf is the source's place among all that there have been.
+func (s *sightings) idOf(source discoverySource) int {
+	for id, known := range s.sources {
+		if known.rules == source.rules && reflect.DeepEqual(known.config, source.config) {
 			return id
 		}
 	}
-	s.configs = append(s.configs, c)
-	return len(s.configs) - 1
+	s.sources = append(s.sources, source)
+	return len(s.sources) - 1
+}
+
+// strip gives the groups without the labels that no rule can read.
+func (s *sightings) strip(id int, groups []*targetgroup.Group) []*targetgroup.Group {
+	s.mu.Lock()
+	reads := s.sources[id].reads
+	s.mu.Unlock()
+	keep := func(labels model.LabelSet) model.LabelSet {
+		kept := make(model.LabelSet, 4)
+		for name, value := range labels {
+			if slices.ContainsFunc(reads, func(reads func(string) bool) bool { return reads(string(name)) }) {
+				kept[name] = value
+			}
+		}
+		return kept
+	}
+	out := make([]*targetgroup.Group, len(groups))
+	for i, g := range groups {
+		if g == nil {
+			continue // some discoveries send such, and the manager expects it
+		}
+		out[i] = &targetgroup.Group{Source: g.Source, Labels: keep(g.Labels), Targets: make([]model.LabelSet, len(g.Targets))}
+		for n, t := range g.Targets {
+			out[i].Targets[n] = keep(t)
+		}
+	}
+	return out
 }
 
 func (s *sightings) note(id int, now time.Time) {
@@ -123,7 +184,7 @@ func (d trackedDiscoverer) Run(ctx context.Context, up chan<- []*targetgroup.Gro
 				return
 			}
 			select {
-			case up <- groups:
+			case up <- d.tracked.seen.strip(d.tracked.id, groups):
 				d.tracked.seen.note(d.tracked.id, time.Now())
 			case <-ctx.Done():
 				return

@@ -3,13 +3,19 @@ package scrape
 import (
 	"context"
 	"errors"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
+	"github.com/prometheus/prometheus/model/relabel"
+
+	"github.com/ringside-project/ringside/scrape/promconfig"
 )
 
 // scripted is a discovery that sends what the test tells it to.
@@ -43,12 +49,20 @@ func (s *scripted) Run(ctx context.Context, up chan<- []*targetgroup.Group) {
 	}
 }
 
+// jobOf is a job with these discoveries that reads all labels but __meta_not_read.
+func jobOf(name string, configs ...discovery.Config) promconfig.Job {
+	return promconfig.Job{
+		Config: &config.ScrapeConfig{JobName: name}, Discovery: configs,
+		ReadsLabel: func(label string) bool { return label != "__meta_not_read" },
+	}
+}
+
 func TestAnEmptyAnswerIsAnAnswerAndSilenceIsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		slow := &scripted{name: "slow", send: make(chan []*targetgroup.Group)}
 		s := newSightings()
-		tracking := s.track(discovery.Configs{slow})
+		tracking := s.track([]promconfig.Job{jobOf("j", slow)})["j"]
 		d, err := tracking[0].NewDiscoverer(discovery.DiscovererOptions{})
 		if err != nil {
 			t.Fatal(err)
@@ -65,11 +79,15 @@ func TestAnEmptyAnswerIsAnAnswerAndSilenceIsNone(t *testing.T) {
 		if got := waits(); got != "slow discovery has not answered yet" {
 			t.Errorf("silent for an hour: %q", got)
 		}
-		slow.send <- nil
-		<-up
+		slow.send <- []*targetgroup.Group{nil, {Targets: []model.LabelSet{{"__address__": "a", "__meta_not_read": "x"}}}}
+		if groups := <-up; groups[0] != nil || len(groups[1].Targets[0]) != 1 {
+			t.Errorf("passed on %v", groups)
+		}
 		if got := waits(); got != "slow discovery is still sending" {
 			t.Errorf("just sent: %q", got)
 		}
+		slow.send <- nil
+		<-up
 		time.Sleep(quietAfter)
 		if got := waits(); got != "" {
 			t.Errorf("sent an empty answer and is quiet: %q", got)
@@ -83,17 +101,26 @@ func TestAnEmptyAnswerIsAnAnswerAndSilenceIsNone(t *testing.T) {
 
 func TestEqualDiscoveriesStayEqual(t *testing.T) {
 	s := newSightings()
-	id := func(source string) int {
-		return s.track(discovery.Configs{discovery.StaticConfig{{Source: source}}})[0].(tracked).id
+	source := func(name string) discovery.Config { return discovery.StaticConfig{{Source: name}} }
+	first := s.track([]promconfig.Job{jobOf("a", source("x")), jobOf("b", source("x"), source("y"))})
+	if !reflect.DeepEqual(first["a"][0], first["b"][0]) || reflect.DeepEqual(first["b"][0], first["b"][1]) {
+		t.Error("jobs with equal discoveries must share one")
 	}
-	if id("a") != id("a") || id("a") == id("b") {
-		t.Error("ids must follow the configurations, or every reload starts the discoveries anew")
+	again := s.track([]promconfig.Job{jobOf("a", source("x")), jobOf("b", source("x"), source("y"))})
+	if !reflect.DeepEqual(first, again) {
+		t.Error("a reload starts discoveries anew that have not changed")
+	}
+	changed := jobOf("a", source("x"))
+	changed.Config.RelabelConfigs = []*relabel.Config{{SourceLabels: model.LabelNames{"__meta_not_read"}}}
+	other := s.track([]promconfig.Job{changed, jobOf("b", source("x"), source("y"))})
+	if reflect.DeepEqual(first["a"][0], other["a"][0]) || !reflect.DeepEqual(first["b"][1], other["b"][1]) {
+		t.Error("with other rules, the discovery must send again what was dropped, and only that discovery")
 	}
 }
 
 func TestADiscoveryThatCannotStartSaysWhy(t *testing.T) {
 	s := newSightings()
-	tracking := s.track(discovery.Configs{&scripted{name: "broken", err: errors.New("no such cluster")}})
+	tracking := s.track([]promconfig.Job{jobOf("j", &scripted{name: "broken", err: errors.New("no such cluster")})})["j"]
 	if _, err := tracking[0].NewDiscoverer(discovery.DiscovererOptions{}); err == nil {
 		t.Fatal("no error")
 	}

@@ -190,6 +190,27 @@ func TestABadSourceKeepsTheLastGoodOne(t *testing.T) {
 	})
 }
 
+func TestAChangedRuleFileReloadsPrometheus(t *testing.T) {
+	inRig(t, func(dir string) {
+		if err := os.Mkdir(filepath.Join(dir, "rules"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}, func(r *rig) {
+		r.write("rules/a.yml", "groups: []\n")
+		r.write("prometheus.yml", "rule_files: [rules/*.yml]\n"+twoJobs)
+		r.SetCluster(Cluster{Known: true})
+		for _, name := range []string{"rules/a.yml", "rules/b.yml"} { // one changes, one is new
+			r.run(10 * time.Second)
+			before := r.prometheus.reloads
+			r.write(name, "groups: [{name: g, rules: []}]\n")
+			r.run(10 * time.Second)
+			if got := r.prometheus.reloads - before; got != 1 {
+				t.Errorf("%s written: %d reloads", name, got)
+			}
+		}
+	})
+}
+
 func TestReloadGivesTheReasonAndKeepsTheOptions(t *testing.T) {
 	inRig(t, nil, func(r *rig) {
 		r.SetCluster(Cluster{Known: true})

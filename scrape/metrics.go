@@ -16,6 +16,8 @@ type metrics struct {
 	invalid          *prometheus.GaugeVec
 	prometheusReady  prometheus.Gauge
 	prometheusLoaded prometheus.Gauge
+
+	jobs map[string]bool // shown last
 }
 
 // moveReasons are the values of the label reason.
@@ -74,8 +76,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 
 // show sets the gauges of every job, and drops those of jobs that have gone.
 func (m *metrics) show(jobs []JobStatus) {
-	m.targets.Reset()
-	m.invalid.Reset()
+	gone := m.jobs
+	m.jobs = make(map[string]bool, len(jobs))
 	unowned := 0
 	for _, j := range jobs {
 		m.targets.WithLabelValues(j.Job, PhaseActive).Set(float64(j.Local - j.Adopting - j.Releasing))
@@ -85,6 +87,13 @@ func (m *metrics) show(jobs []JobStatus) {
 		m.invalid.WithLabelValues(j.Job).Set(float64(j.Invalid))
 		m.fileWrites.WithLabelValues(j.Job)
 		unowned += j.Unowned
+		m.jobs[j.Job] = true
+		delete(gone, j.Job)
+	}
+	for job := range gone {
+		m.targets.DeletePartialMatch(prometheus.Labels{"job": job})
+		m.invalid.DeleteLabelValues(job)
+		m.fileWrites.DeleteLabelValues(job)
 	}
 	m.unowned.Set(float64(unowned))
 }

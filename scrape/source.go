@@ -75,6 +75,7 @@ func (w *sourceWatcher) run(ctx context.Context) {
 	}
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
+	w.watch(nil)
 	w.read(w.sharding)
 	var quiet <-chan time.Time // a file may be half written at the first event
 	for {

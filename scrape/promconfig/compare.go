@@ -19,7 +19,7 @@ import (
 // the source means, apart from the discoveries and what is added. It returns the
 // generated configuration. src's paths are absolute.
 func compare(text []byte, src *config.Config, jobs []Job, opt Options) (*config.Config, error) {
-	gen, err := config.Load(string(text), discard)
+	gen, err := parse(text)
 	if err != nil {
 		return nil, refusedGenerated(err)
 	}

@@ -120,6 +120,9 @@ func blameOthers(d *document, global config.GlobalConfig) error {
 		}
 	}
 	for _, item := range items(effective(effective(d.root, "alerting"), "alertmanagers")) {
+		if isNull(item) {
+			return at(d.path, item.Line, errors.New("empty or null section in alertmanagers"))
+		}
 		var entry config.AlertmanagerConfig
 		err := decodeNode(item, &entry)
 		if err == nil {

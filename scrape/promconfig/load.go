@@ -136,10 +136,10 @@ func loadMain(path string) (*document, *config.Config, error) {
 			return nil, nil, err
 		}
 	}
-	if main != nil && main.null {
-		content = nil // of null itself, Prometheus would make a scrape interval of 0
+	cfg, err := parse(content)
+	if err == nil && treeErr == nil && main.null {
+		cfg, err = parse(nil) // of null Prometheus would make a scrape interval of 0
 	}
-	cfg, err := config.Load(string(content), discard)
 	switch {
 	case err == nil:
 		return main, cfg, treeErr
@@ -147,6 +147,17 @@ func loadMain(path string) (*document, *config.Config, error) {
 		err = blameSource(main, err)
 	}
 	return nil, nil, locate(path, err)
+}
+
+// parse has Prometheus parse a configuration. It survives that Prometheus
+// itself crashes on some, for instance on a null in alertmanagers.
+func parse(text []byte) (cfg *config.Config, err error) {
+	defer func() {
+		if crash := recover(); crash != nil {
+			cfg, err = nil, fmt.Errorf("this configuration crashes Prometheus: %v", crash)
+		}
+	}()
+	return config.Load(string(text), discard)
 }
 
 // newJobs names each job's target file and looks at its rules.

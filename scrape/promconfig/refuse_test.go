@@ -1,6 +1,7 @@
 package promconfig_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,6 +38,7 @@ func TestLoadRefuses(t *testing.T) {
 		"an alias of itself":   {"scrape_configs:\n  - &a\n    job_name: a\n    params: *a\n", []string{"@: anchor 'a' value contains itself"}},
 		"a wrong remote_write": {"remote_write:\n  - url: http://a\n  - name: b\n", []string{"@:3: remote_write: url for remote_write is empty"}},
 		"a wrong remote_read":  {"remote_read:\n  - name: b\n", []string{"@:2: remote_read: url for remote_read is empty"}},
+		"a null alertmanager":  {"alerting:\n  alertmanagers:\n    -\n", []string{"@:3: empty or null section in alertmanagers"}},
 		"a wrong alertmanager": {"alerting:\n  alertmanagers:\n    - api_version: v1\n", []string{"@:3: alertmanagers: expected Alertmanager api version"}},
 		"a target that is a URL": {"scrape_configs:\n  - job_name: a\n    static_configs: [{targets: ['http://a']}]\n",
 			[]string{`@:2: job "a": "http://a" is not a valid hostname`}},
@@ -115,5 +117,21 @@ func TestErrorsHoldNoSecrets(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+func TestLoadBoundsAliases(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("rule_files: [a.yml]\nscrape_configs:\n  - job_name: a\n    params:\n      l0: &l0 [x, x, x, x, x, x, x, x, x, x]\n")
+	for i := range 6 {
+		fmt.Fprintf(&b, "      l%d: &l%d [%s]\n", i+1, i+1, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*l%d, ", i), 10), ", "))
+	}
+	refused(t, write(t, b.String()), options(), "@:")
+}
+
+func TestLoadKeepsACommentOnlySource(t *testing.T) {
+	src := load(t, write(t, "# to be written\n\n  # soon\n"), options())
+	if !strings.Contains(string(src.Generated), "# to be written\n# soon\n") {
+		t.Errorf("got\n%s", src.Generated)
 	}
 }
