@@ -63,47 +63,58 @@ var golden = []struct {
 	sum      uint64   // xxhash64 of the owners of 10,000 keys
 	digest   uint64
 }{
-	{"one", fleet(1, nil, nil), 1,
+	{
+		"one", fleet(1, nil, nil), 1,
 		[]string{"prometheus-0", "prometheus-0", "prometheus-0", "prometheus-0"},
 		0x2573011508ff5cfd, 0x9d8f9713bfa5b03c,
 	},
-	{"equal", fleet(10, nil, nil), 1,
+	{
+		"equal", fleet(10, nil, nil), 1,
 		[]string{"prometheus-1", "prometheus-5", "prometheus-5", "prometheus-4"},
 		0x93fce2ca05bb1da5, 0x1e55f9bd2f6ce4ee,
 	},
-	{"equal, two replicas", fleet(10, nil, nil), 2,
+	{
+		"equal, two replicas", fleet(10, nil, nil), 2,
 		[]string{"prometheus-1 prometheus-5", "prometheus-5 prometheus-1", "prometheus-5 prometheus-3", "prometheus-4 prometheus-1"},
 		0xd4e65c015a120b7f, 0x1e55f9bd2f6ce4ee,
 	},
-	{"equal, zones", fleet(10, []string{"a", "a", "a", "b", "c"}, nil), 3,
+	{
+		"equal, zones", fleet(10, []string{"a", "a", "a", "b", "c"}, nil), 3,
 		[]string{"prometheus-1 prometheus-8 prometheus-9", "prometheus-5 prometheus-8 prometheus-4", "prometheus-5 prometheus-3 prometheus-4", "prometheus-4 prometheus-1 prometheus-3"},
 		0x82391132cdba5069, 0x284149f608d82891,
 	},
-	{"equal, fewer zones than replicas", fleet(10, []string{"a", "b"}, nil), 3,
+	{
+		"equal, fewer zones than replicas", fleet(10, []string{"a", "b"}, nil), 3,
 		[]string{"prometheus-1 prometheus-5 prometheus-8", "prometheus-5 prometheus-1 prometheus-0", "prometheus-5 prometheus-3 prometheus-6", "prometheus-4 prometheus-1 prometheus-3"},
 		0x39442bff9003ff5b, 0xfdf5435415f91624,
 	},
-	{"equal capacities", fleet(10, nil, []int64{5}), 1,
+	{
+		"equal capacities", fleet(10, nil, []int64{5}), 1,
 		[]string{"prometheus-1", "prometheus-5", "prometheus-5", "prometheus-4"},
 		0x93fce2ca05bb1da5, 0x8ee4390477651baf,
 	},
-	{"a capacity missing", fleet(10, nil, []int64{5, 0}), 1,
+	{
+		"a capacity missing", fleet(10, nil, []int64{5, 0}), 1,
 		[]string{"prometheus-1", "prometheus-5", "prometheus-5", "prometheus-4"},
 		0x93fce2ca05bb1da5, 0x4e84cef272f519d0,
 	},
-	{"weighted", fleet(10, nil, []int64{1_000_000, 2_000_000, 3_500_000}), 1,
+	{
+		"weighted", fleet(10, nil, []int64{1_000_000, 2_000_000, 3_500_000}), 1,
 		[]string{"prometheus-5", "prometheus-5", "prometheus-5", "prometheus-4"},
 		0x68a6d011a61a91e8, 0x266b7b7eea92eb95,
 	},
-	{"weighted, extremes", fleet(10, nil, []int64{1, 1_000_000_000}), 2,
+	{
+		"weighted, extremes", fleet(10, nil, []int64{1, 1_000_000_000}), 2,
 		[]string{"prometheus-1 prometheus-5", "prometheus-5 prometheus-1", "prometheus-5 prometheus-3", "prometheus-1 prometheus-3"},
 		0xc693ed7eb155bb0b, 0x925ca7a0f6deda58,
 	},
-	{"weighted, zones", fleet(10, []string{"a", "b", "", "b"}, []int64{10, 20, 30}), 3,
+	{
+		"weighted, zones", fleet(10, []string{"a", "b", "", "b"}, []int64{10, 20, 30}), 3,
 		[]string{"prometheus-1 prometheus-8 prometheus-6", "prometheus-5 prometheus-0 prometheus-6", "prometheus-5 prometheus-2 prometheus-8", "prometheus-4 prometheus-1 prometheus-2"},
 		0x445b1e6da240fbd1, 0x2b0b0e11355bfe9d,
 	},
-	{"fewer members than replicas", fleet(2, nil, []int64{1, 2}), 3,
+	{
+		"fewer members than replicas", fleet(2, nil, []int64{1, 2}), 3,
 		[]string{"prometheus-1 prometheus-0 -", "prometheus-1 prometheus-0 -", "prometheus-0 prometheus-1 -", "prometheus-1 prometheus-0 -"},
 		0x511f4d1a25f552e3, 0x6ad0a1324c133cbb,
 	},

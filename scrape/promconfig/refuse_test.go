@@ -16,32 +16,46 @@ func TestLoadRefuses(t *testing.T) {
 		want   []string // each is part of the error; @ stands for the source's path
 	}{
 		"not YAML": {"global:\n  scrape_interval: 1m: 2m\n", []string{"@:2: mapping values are not allowed"}},
-		"unknown field": {"global:\n  scrape_intervall: 5s\n",
-			[]string{"@:2: field scrape_intervall not found"}},
+		"unknown field": {
+			"global:\n  scrape_intervall: 5s\n",
+			[]string{"@:2: field scrape_intervall not found"},
+		},
 		"several wrong lines": {"global:\n  a: 1\n  b: 2\n", []string{"@:2: ", "@:3: "}},
 		"wrong duration":      {"global:\n  scrape_interval: soon\n", []string{`@:2: global: not a valid duration string: "soon"`}},
 		"a list":              {"- a\n", []string{"@:1: cannot unmarshal"}},
-		"replica label": {"global:\n  external_labels:\n    prometheus_replica: a\n",
-			[]string{"@:3: external_labels sets prometheus_replica", "replica_label in ringside.yml"}},
+		"replica label": {
+			"global:\n  external_labels:\n    prometheus_replica: a\n",
+			[]string{"@:3: external_labels sets prometheus_replica", "replica_label in ringside.yml"},
+		},
 		"empty replica label":  {"global:\n  external_labels:\n    prometheus_replica: ${NONE}\n", []string{"@:3: "}},
 		"merged replica label": {"global:\n  external_labels:\n    <<: {prometheus_replica: a}\n", []string{"@:3: "}},
-		"own remote_write": {"remote_write:\n  - url: http://a\n    name: ringside-feedback\n",
-			[]string{"@:3: remote_write is named ringside-feedback"}},
+		"own remote_write": {
+			"remote_write:\n  - url: http://a\n    name: ringside-feedback\n",
+			[]string{"@:3: remote_write is named ringside-feedback"},
+		},
 		"relay's remote_write": {"remote_write:\n  - url: http://a\n    name: ringside-relay\n", []string{"@:3: "}},
-		"rule without target_label": {"scrape_configs:\n  - job_name: a\n  - job_name: b\n    relabel_configs: [{source_labels: [x]}]\n",
-			[]string{`@:3: job "b": relabel configuration for replace action requires 'target_label' value`}},
-		"unknown relabel action": {"scrape_configs:\n  - job_name: a\n    relabel_configs: [{action: kep}]\n",
-			[]string{`@:2: job "a": unknown relabel action "kep"`}},
-		"two jobs of a name": {"scrape_configs:\n  - job_name: a\n  - job_name: a\n",
-			[]string{`@:3: a job named "a" is already at @:2; rename one of them`}},
+		"rule without target_label": {
+			"scrape_configs:\n  - job_name: a\n  - job_name: b\n    relabel_configs: [{source_labels: [x]}]\n",
+			[]string{`@:3: job "b": relabel configuration for replace action requires 'target_label' value`},
+		},
+		"unknown relabel action": {
+			"scrape_configs:\n  - job_name: a\n    relabel_configs: [{action: kep}]\n",
+			[]string{`@:2: job "a": unknown relabel action "kep"`},
+		},
+		"two jobs of a name": {
+			"scrape_configs:\n  - job_name: a\n  - job_name: a\n",
+			[]string{`@:3: a job named "a" is already at @:2; rename one of them`},
+		},
 		"a null job":           {"scrape_configs:\n  -\n", []string{"@:2: empty or null scrape config section"}},
 		"an alias of itself":   {"scrape_configs:\n  - &a\n    job_name: a\n    params: *a\n", []string{"@: anchor 'a' value contains itself"}},
 		"a wrong remote_write": {"remote_write:\n  - url: http://a\n  - name: b\n", []string{"@:3: remote_write: url for remote_write is empty"}},
 		"a wrong remote_read":  {"remote_read:\n  - name: b\n", []string{"@:2: remote_read: url for remote_read is empty"}},
 		"a null alertmanager":  {"alerting:\n  alertmanagers:\n    -\n", []string{"@:3: empty or null section in alertmanagers"}},
 		"a wrong alertmanager": {"alerting:\n  alertmanagers:\n    - api_version: v1\n", []string{"@:3: alertmanagers: expected Alertmanager api version"}},
-		"a target that is a URL": {"scrape_configs:\n  - job_name: a\n    static_configs: [{targets: ['http://a']}]\n",
-			[]string{`@:2: job "a": "http://a" is not a valid hostname`}},
+		"a target that is a URL": {
+			"scrape_configs:\n  - job_name: a\n    static_configs: [{targets: ['http://a']}]\n",
+			[]string{`@:2: job "a": "http://a" is not a valid hostname`},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			refused(t, write(t, tc.source), options(), tc.want...)
