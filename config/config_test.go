@@ -1,0 +1,306 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ringside-project/ringside/config"
+)
+
+// write puts text into a ringside.yml of its own directory.
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ringside.yml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func load(t *testing.T, text string) *config.Config {
+	t.Helper()
+	c, err := config.Load(write(t, text), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+const minimal = "cluster: {name: prod, node: a, listen_address: 127.0.0.1:7946}\n"
+
+func TestDefaults(t *testing.T) {
+	path := write(t, minimal)
+	c, err := config.Load(path, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Dir(path)
+	for _, tc := range []struct{ name, got, want string }{
+		{"cluster.rejoin_interval", c.Cluster.RejoinInterval.String(), "15s"},
+		{"prometheus.url", c.Prometheus.URL, "http://127.0.0.1:9090"},
+		{"prometheus.config_file", c.Prometheus.ConfigFile, dir + "/prometheus.yml"},
+		{"prometheus.generated_config_file", c.Prometheus.GeneratedConfigFile, dir + "/run/prometheus.yml"},
+		{"prometheus.targets_dir", c.Prometheus.TargetsDir, dir + "/run/targets"},
+		{"prometheus.data_dir", c.Prometheus.DataDir, dir + "/data"},
+		{"replica_label", c.ReplicaLabel, "prometheus_replica"},
+		{"relay.listen_address", c.Relay.ListenAddress, "127.0.0.1:9591"},
+		{"uploader.shutdown_wait", c.Uploader.ShutdownWait.String(), "30s"},
+	} {
+		if tc.got != tc.want {
+			t.Errorf("%s = %q, want %q", tc.name, tc.got, tc.want)
+		}
+	}
+	if c.Scrape.Replicas != 1 || c.Cluster.MinMembers != 1 || !c.Uploader.FlushOnShutdown {
+		t.Errorf("replicas %d, min_members %d, flush_on_shutdown %v; want 1, 1, true", c.Scrape.Replicas, c.Cluster.MinMembers, c.Uploader.FlushOnShutdown)
+	}
+}
+
+// TestDesign loads every field of the contract.
+func TestDesign(t *testing.T) {
+	c := load(t, `
+cluster:
+  name: prod/monitoring
+  node: prometheus-0
+  zone: eu-1a
+  listen_address: 127.0.0.1:7946
+  advertise_address: ""
+  peers: [dnssrv+_gossip._tcp.ringside.monitoring.svc]
+  insecure: false
+  rejoin_interval: 15s
+  min_members: 1
+prometheus:
+  url: http://127.0.0.1:9090
+  config_file: prometheus.yml
+  generated_config_file: run/prometheus.yml
+  targets_dir: run/targets
+  data_dir: data
+  http_config: {}
+replica_label: prometheus_replica
+scrape:
+  replicas: 1
+  capacity_series: 0
+  jobs:
+    - job: ledger
+      shard_by: [app]
+      everywhere: false
+      replicas: 2
+relay:
+  listen_address: 127.0.0.1:9591
+  upstreams:
+    - name: receive
+      endpoints: [http://receive-0:19291/api/v1/receive, http://receive-1:19291/api/v1/receive]
+      replication_factor: 1
+      required: true
+      replica_label: keep
+      protobuf_message: auto
+      tenant: {header: THANOS-TENANT, value: team-a}
+      http_config: {}
+uploader:
+  bucket: {type: FILESYSTEM, config: {directory: bucket}}
+  bucket_file: ""
+  flush_on_shutdown: true
+  shutdown_wait: 30s
+`)
+	if w := c.Warnings(); len(w) != 2 || !strings.HasPrefix(w[0], "relay.upstreams: ") || !strings.HasPrefix(w[1], "uploader: ") {
+		t.Errorf("warnings %q; want one of relay.upstreams and one of uploader", w)
+	}
+	if got := c.Uploader.Bucket.Config["directory"]; !filepath.IsAbs(got.(string)) {
+		t.Errorf("bucket directory %v; want it absolute", got)
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	for _, tc := range []struct{ name, text, want string }{
+		{"no key off loopback", "cluster:\n  name: x\n", `ringside.yml:1: cluster.key_file is missing`},
+		{"key file missing", "cluster:\n  name: x\n  key_file: nosuch\n", `ringside.yml:3: cluster.key_file`},
+		{"peer", "cluster:\n  name: x\n  insecure: true\n  peers:\n    - a:7946\n    - b c\n", `ringside.yml:4: cluster.peers`},
+		{"min_members", "cluster:\n  name: x\n  min_members: 0\n", `ringside.yml:3: cluster.min_members is 0`},
+		{"empty", "", `ringside.yml: cluster.name is missing`},
+		{"unknown block", minimal + "scraping: {}\n", `ringside.yml:2: scraping: unknown field; known here: cluster, prometheus, replica_label, scrape, relay, uploader`},
+		{"unknown field", "cluster:\n  name: x\n\n  nodee: y\n", `ringside.yml:4: cluster.nodee: unknown field; known here: name, node, zone, listen_address, `},
+		{"unknown in a list", minimal + "scrape:\n  jobs:\n    - job: a\n      replica: 2\n", `ringside.yml:5: scrape.jobs[0].replica: unknown field; known here: job, shard_by, everywhere, replicas`},
+		{"unknown in http_config", minimal + "prometheus:\n  http_config:\n    basic_auht: {}\n", `ringside.yml:4: prometheus.http_config.basic_auht: unknown field; known here: basic_auth, `},
+		{"two errors", minimal + "scrape:\n  a: 1\n  b: 2\n", "ringside.yml:3: scrape.a: unknown field"},
+		{"missing name", "cluster:\n  node: a\n", `ringside.yml:1: cluster.name is missing`},
+		{"not a number", minimal + "scrape:\n  replicas: two\n", `ringside.yml:3: scrape.replicas: expected a whole number, not the text "two"`},
+		{"not a boolean", minimal + "scrape:\n  jobs:\n    - {job: a, everywhere: 3}\n", `expected true or false, not the number "3"`},
+		{"a text for a list", "cluster:\n  name: a\n  peers: host:7946\n", `ringside.yml:3: cluster.peers: expected a list, such as [a, b], not the text "host:7946"`},
+		{"a text for a block", "cluster: prod\n", `ringside.yml:1: cluster: expected fields below it, each as name: value, not the text "prod"`},
+		{"bad duration", "cluster:\n  name: x\n  node: y\n  rejoin_interval: 15\n", `ringside.yml:4: cluster.rejoin_interval: write a duration as 15s, 2m or 1h30m: `},
+		{"bad duration in uploader", minimal + "uploader:\n  shutdown_wait: soon\n", `ringside.yml:3: uploader.shutdown_wait: write a duration as 15s, 2m or 1h30m: `},
+		{"http_config", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      http_config:\n        bearer_token: a\n        basic_auth: {username: b}\n", `ringside.yml:6: relay.upstreams[0].http_config: at most one of`},
+		{"a secret in the wrong place", minimal + "prometheus:\n  http_config:\n    basic_auth: planted\n", `ringside.yml:4: prometheus.http_config.basic_auth: expected fields below it`},
+		{"a bad URL with a password", minimal + "prometheus:\n  http_config:\n    proxy_url: http://u:planted@proxy:port\n", `ringside.yml:4: prometheus.http_config.proxy_url: not a URL: `},
+		{"twice", minimal + "cluster: {}\n", `ringside.yml:2: mapping key "cluster" already defined at line 1`},
+		{"not YAML", "cluster:\n  name: [\n", `not valid YAML: `},
+		{"tab", "cluster:\n\tname: x\n", `indent with spaces`},
+		{"a list", "- a\n", `ringside.yml:1: expected fields, each as name: value`},
+		{"two documents", minimal + "---\nscrape: {}\n", `ringside.yml:2: a second YAML document`},
+		{"replicas", minimal + "scrape:\n  replicas: 0\n", `ringside.yml:3: scrape.replicas: 0; `},
+		{"job twice", minimal + "scrape:\n  jobs:\n    - job: a\n    - job: a\n", `ringside.yml:5: scrape.jobs[1].job: "a" has an entry already`},
+		{"everywhere and replicas", minimal + "scrape:\n  jobs:\n    - job: a\n      everywhere: true\n      replicas: 2\n", `ringside.yml:4: scrape.jobs[0]: everywhere goes without`},
+		{"prometheus.url", minimal + "prometheus:\n  url: localhost:9090\n", `ringside.yml:3: prometheus.url: `},
+		{"credentials in prometheus.url", minimal + "prometheus:\n  url: http://u:planted@localhost:9090\n", `ringside.yml:3: prometheus.url: `},
+		{"generated is the source", minimal + "prometheus:\n  generated_config_file: ./prometheus.yml\n", `ringside.yml:3: prometheus.generated_config_file: `},
+		{"generated is ringside.yml", minimal + "prometheus:\n  generated_config_file: ringside.yml\n", `ringside.yml:3: prometheus.generated_config_file: `},
+		{"source is ringside.yml", minimal + "prometheus: {config_file: ringside.yml}\n", `prometheus.config_file: `},
+		{"targets in data_dir", minimal + "prometheus:\n  targets_dir: data/targets\n", `ringside.yml:3: prometheus.targets_dir: `},
+		{"targets beside the source", minimal + "prometheus:\n  targets_dir: .\n", `holds more than target files; give it a directory of its own`},
+		{"generated in data_dir", minimal + "prometheus:\n  generated_config_file: data/prometheus.yml\n", `lies in data_dir`},
+		{"replica_label", minimal + "replica_label: __replica\n", `ringside.yml:2: replica_label: "__replica" is not a label name; use letters, digits and underscores`},
+		{"replica_label empty", minimal + "replica_label: ''\n", `replica_label: "" is not a label name`},
+		{"one port for two", minimal + "relay:\n  listen_address: 127.0.0.1:7946\n", `ringside.yml:3: relay.listen_address: 127.0.0.1:7946 is cluster.listen_address too`},
+		{"bucket twice", minimal + "uploader:\n  bucket: {type: S3}\n  bucket_file: a.yml\n", `ringside.yml:4: uploader.bucket_file: bucket is given too; keep one of the two`},
+		{"bucket type", minimal + "uploader:\n  bucket:\n    type: FLOPPY\n", `ringside.yml:4: uploader.bucket.type: "FLOPPY"; give one of ALIYUNOSS, `},
+		{"bucket file missing", minimal + "uploader:\n  bucket_file: nosuch.yml\n", `ringside.yml:3: uploader.bucket_file: open `},
+		{"shutdown_wait", minimal + "uploader:\n  shutdown_wait: -5s\n", `ringside.yml:3: uploader.shutdown_wait: `},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			path := write(t, tc.text)
+			_, err := config.Load(path, false)
+			if err == nil {
+				t.Fatalf("accepted; want %q", tc.want)
+			}
+			if !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got  %s\nwant %s", err, tc.want)
+			}
+			if strings.Contains(err.Error(), "planted") {
+				t.Errorf("a secret is told: %s", err)
+			}
+			if !strings.HasPrefix(err.Error(), path) {
+				t.Errorf("%s does not start with the file's path", err)
+			}
+		})
+	}
+}
+
+func TestAllErrorsAreTold(t *testing.T) {
+	_, err := config.Load(write(t, minimal+"scrape:\n  a: 1\n  b: 2\n"), false)
+	if lines := strings.Split(err.Error(), "\n"); len(lines) != 2 || !strings.Contains(lines[1], ":4: scrape.b: ") {
+		t.Errorf("%q; want a line for each of two errors", lines)
+	}
+}
+
+func TestMissingFile(t *testing.T) {
+	if _, err := config.Load(filepath.Join(t.TempDir(), "no.yml"), false); !os.IsNotExist(unwrap(err)) {
+		t.Errorf("%v; want it to wrap os.ErrNotExist", err)
+	}
+}
+
+func unwrap(err error) error {
+	for {
+		inner, ok := err.(interface{ Unwrap() error })
+		if !ok || inner.Unwrap() == nil || os.IsNotExist(err) {
+			return err
+		}
+		err = inner.Unwrap()
+	}
+}
+
+func TestExpandEnv(t *testing.T) {
+	t.Setenv("NAME", "prod")
+	t.Setenv("TRICKY", `a"b\c: #d`)
+	t.Setenv("QUOTED", "it's")
+	t.Setenv("LINES", "a\nb: c")
+	const block = "cluster:\n  listen_address: 127.0.0.1:7946\n  name: x\n"
+	for _, tc := range []struct{ name, text, zone, err string }{
+		{"plain", "cluster:\n  listen_address: 127.0.0.1:7946\n  name: ${NAME}\n  zone: x-${NAME}-y\n", "x-prod-y", ""},
+		{"in a flow list", "cluster: {listen_address: '127.0.0.1:7946', name: ${NAME}, zone: ${NAME}}\n", "prod", ""},
+		{"double quotes", block + "  zone: \"${TRICKY}\"\n", `a"b\c: #d`, ""},
+		{"single quotes", block + "  zone: '${QUOTED}'\n", "it's", ""},
+		{"apostrophe before", "cluster:\n  listen_address: 127.0.0.1:7946\n  name: x # it's ${NOT_SET}\n  zone: ${NAME}\n", "prod", ""},
+		{"dollars", block + "  zone: $$${NAME}-$${NAME}-$x\n", "$prod-${NAME}-$x", ""},
+		{"several lines in double quotes", block + "  zone: \"${LINES}\"\n", "", `cluster.zone "a\nb: c"`},
+		{"several lines, unquoted", block + "  zone: ${LINES}\n", "", `ringside.yml:4: ${LINES}: the value has more than one line`},
+		{"not set", block + "  # ${NOT_SET} is fine here\n\n  zone: ${NOT_SET}\n", "", `ringside.yml:6: ${NOT_SET} is not set in the environment; set it, or write $${NOT_SET} for the text itself`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, err := config.Load(write(t, tc.text), true)
+			switch {
+			case tc.err != "" && (err == nil || !strings.Contains(err.Error(), tc.err)):
+				t.Errorf("got  %v\nwant %s", err, tc.err)
+			case tc.err == "" && err != nil:
+				t.Error(err)
+			case tc.err == "" && c.Cluster.Zone != tc.zone:
+				t.Errorf("zone %q, want %q", c.Cluster.Zone, tc.zone)
+			}
+		})
+	}
+}
+
+func TestWithoutExpandEnv(t *testing.T) {
+	if c := load(t, "cluster:\n  name: x\n  listen_address: 127.0.0.1:7946\n  zone: ${NOT_SET}$$\n"); c.Cluster.Zone != "${NOT_SET}$$" {
+		t.Errorf("zone %q; want the text as it is", c.Cluster.Zone)
+	}
+}
+
+func TestRedacted(t *testing.T) {
+	c := load(t, minimal+`
+prometheus:
+  http_config:
+    basic_auth: {username: visible1, password: planted3}
+    proxy_url: http://user:planted4@proxy
+    http_headers: {X-Key: {values: [planted5], secrets: [planted6]}}
+relay:
+  upstreams:
+    - name: visible2
+      endpoints: ["http://receive/visible3?key=planted7"]
+      http_config:
+        oauth2: {client_id: visible4, client_secret: planted8, token_url: "http://t/?k=planted9", endpoint_params: {password: planted10}}
+    - name: second
+      endpoints: [http://receive/]
+      http_config:
+        authorization: {credentials: planted11}
+uploader:
+  bucket:
+    type: S3
+    prefix: visible5
+    config:
+      bucket: visible6
+      access_key: planted12
+      secret_key: planted13
+      sse_config: {encryption_key: planted14, bucket: planted15}
+      http_config: {tls_config: {key: planted16}}
+      list: [planted17]
+`)
+	text, err := c.Redacted()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(text, "planted") {
+		t.Errorf("a secret shows:\n%s", text)
+	}
+	for _, want := range []string{"visible1", "visible2", "visible3", "visible4", "visible5", "visible6", "visible3?key=<secret>"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s does not show:\n%s", want, text)
+		}
+	}
+}
+
+func TestNeedsRestart(t *testing.T) {
+	dir := t.TempDir()
+	at := func(text string) *config.Config {
+		path := filepath.Join(dir, "ringside.yml")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := config.Load(path, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	old := at(minimal)
+	for _, tc := range []struct{ text, want string }{
+		{minimal, ""},
+		{minimal + "scrape: {replicas: 2}\n", ""},
+		{minimal + "scrape: {replicas: 2}\nreplica_label: r\nuploader: {shutdown_wait: 1s}\n", "replica_label uploader"},
+		{strings.Replace(minimal, "prod", "test", 1) + "prometheus: {http_config: {basic_auth: {username: x}}}\n", "cluster prometheus"},
+	} {
+		if got := strings.Join(old.NeedsRestart(at(tc.text)), " "); got != tc.want {
+			t.Errorf("%s: %q, want %q", tc.text, got, tc.want)
+		}
+	}
+}

@@ -1,0 +1,213 @@
+// Ringside runs beside a Prometheus server, shares its scrape targets with the
+// other servers of the fleet, and keeps its configuration up to date.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/version"
+
+	"github.com/ringside-project/ringside/agent"
+	"github.com/ringside-project/ringside/config"
+	"github.com/ringside-project/ringside/gossip"
+)
+
+func main() {
+	if err := command(os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		var logged loggedError
+		if !errors.As(err, &logged) {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		os.Exit(1)
+	}
+}
+
+// loggedError is an error that the log has told already.
+type loggedError struct{ error }
+
+func (e loggedError) Unwrap() error { return e.error }
+
+// runFlags are those of ringside run.
+type runFlags struct {
+	agent.Options
+	logLevel  string
+	logFormat string
+}
+
+// command does what the arguments say.
+func command(args []string, stdout, stderr io.Writer) error {
+	app := kingpin.New("ringside", "A sidecar for stateless Prometheus servers that share their scrape targets, with nobody in charge.")
+	app.Version(version.Print("ringside"))
+	app.UsageWriter(stdout)
+	app.ErrorWriter(stderr)
+	app.HelpFlag.Short('h')
+
+	run, rf := addRun(app)
+	check := app.Command("check-config", "Check ringside.yml and the prometheus.yml that it names: exit 0, or 1 with what is wrong and what to write instead.")
+	checkFile := check.Arg("FILE", "The ringside.yml to check.").Required().String()
+	checkExpand := check.Flag("config.expand-env", "Replace ${NAME} from the environment; $$ is a dollar sign.").Bool()
+	keygen := app.Command("keygen", "Print a new gossip key.")
+	explain := app.Command("explain", "Tell who scrapes a target, why, and who is next.")
+	ask := explainFlags{}
+	explain.Arg("TARGET", "An address, a scrape URL or a key, as /api/v1/status/targets shows them.").Required().StringVar(&ask.target)
+	explain.Flag("url", "The sidecar to ask.").Default("http://127.0.0.1:9590").StringVar(&ask.url)
+	explain.Flag("http.config.file", "A Prometheus HTTP client configuration, for TLS and authentication.").StringVar(&ask.httpConfig)
+
+	chosen, err := app.Parse(args)
+	if err != nil {
+		return fmt.Errorf("ringside: %w; see ringside --help", err)
+	}
+	switch chosen {
+	case run.FullCommand():
+		return runAgent(*rf, stderr)
+	case check.FullCommand():
+		return checkConfig(*checkFile, *checkExpand, stdout)
+	case keygen.FullCommand():
+		key, err := gossip.GenerateKey()
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(stdout, key)
+		return err
+	case explain.FullCommand():
+		return explainTarget(ask, stdout)
+	}
+	return fmt.Errorf("ringside: no command %q", chosen)
+}
+
+func addRun(app *kingpin.Application) (*kingpin.CmdClause, *runFlags) {
+	f := &runFlags{}
+	run := app.Command("run", "Run the sidecar.").Default()
+	run.Flag("config.file", "Ringside's configuration.").Default("ringside.yml").StringVar(&f.ConfigFile)
+	run.Flag("config.expand-env", "Replace ${NAME} in it from the environment; $$ is a dollar sign.").BoolVar(&f.ExpandEnv)
+	run.Flag("web.listen-address", "Address of health, metrics, the status API and the page.").Default(":9590").StringVar(&f.ListenAddress)
+	run.Flag("web.config.file", "exporter-toolkit's web configuration, for TLS and basic authentication.").StringVar(&f.WebConfigFile)
+	run.Flag("web.enable-lifecycle", "Serve /-/drain.").BoolVar(&f.EnableLifecycle)
+	run.Flag("web.enable-pprof", "Serve profiles at /debug/pprof/.").BoolVar(&f.EnablePprof)
+	run.Flag("log.level", "debug, info, warn or error.").Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
+	run.Flag("log.format", "logfmt or json.").Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
+	return run, f
+}
+
+func newLogger(f runFlags, w io.Writer) log.Logger {
+	w = log.NewSyncWriter(w)
+	logger := log.NewLogfmtLogger(w)
+	if f.logFormat == "json" {
+		logger = log.NewJSONLogger(w)
+	}
+	logger = log.With(logger, "ts", log.DefaultTimestampUTC, "caller", log.Caller(5)) // 5: through the filter
+	return level.NewFilter(logger, level.Allow(level.ParseDefault(f.logLevel, level.InfoValue())))
+}
+
+// runAgent runs a sidecar and logs why it ended.
+func runAgent(f runFlags, stderr io.Writer) error {
+	logger := newLogger(f, stderr)
+	level.Info(logger).Log("msg", "starting ringside", "version", version.Info(), "build", version.BuildContext())
+	limitMemory(logger)
+	if err := untilSignal(f, logger); err != nil {
+		level.Error(logger).Log("msg", "ringside ends", "err", err)
+		return loggedError{err}
+	}
+	level.Info(logger).Log("msg", "ringside ends")
+	return nil
+}
+
+// untilSignal runs a sidecar until SIGTERM or SIGINT, and then until it has
+// handed over its targets; a second one ends the process at once.
+func untilSignal(f runFlags, logger log.Logger) error {
+	cfg, err := config.Load(f.ConfigFile, f.ExpandEnv)
+	if err != nil {
+		return err
+	}
+	a, err := agent.New(cfg, f.Options, logger, prometheus.NewRegistry())
+	if err != nil {
+		return err
+	}
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	go onSignal{logger, a.RequestReload, end, func() { os.Exit(1) }}.obey(signals)
+	return a.Run(ctx)
+}
+
+// onSignal is what signals ask for.
+type onSignal struct {
+	logger log.Logger
+	reload func() // SIGHUP
+	end    func() // the first of the others
+	abort  func() // a later one
+}
+
+func (o onSignal) obey(signals <-chan os.Signal) {
+	ending := false
+	for s := range signals {
+		switch {
+		case s == syscall.SIGHUP:
+			o.reload()
+		case !ending:
+			ending = true
+			level.Info(o.logger).Log("msg", "asked to end: handing over first; ask again to end at once", "signal", s)
+			o.end()
+		default:
+			level.Error(o.logger).Log("msg", "asked again: ending at once, targets are left behind", "signal", s)
+			o.abort()
+		}
+	}
+}
+
+// gcPercent is for a heap that is small and hardly changes: memory beside
+// Prometheus is worth more than the little work of collecting it more often.
+const gcPercent = 50
+
+// limitMemory has the garbage collected early, unless GOGC says when, and sets
+// Go's memory limit to 0.9 of the cgroup's, unless GOMEMLIMIT says otherwise.
+func limitMemory(logger log.Logger) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	if limit := os.Getenv("GOMEMLIMIT"); limit != "" {
+		level.Info(logger).Log("msg", "memory limit taken from the environment", "GOMEMLIMIT", limit)
+		return
+	}
+	limit, err := memlimit.FromCgroup()
+	if err != nil || limit > math.MaxInt64 {
+		level.Debug(logger).Log("msg", "no memory limit: the cgroup has none", "err", err)
+		return
+	}
+	limit = limit / 10 * 9
+	debug.SetMemoryLimit(int64(limit))
+	level.Info(logger).Log("msg", "memory limit set to 0.9 of the cgroup's", "GOMEMLIMIT", limit)
+}
+
+// checkConfig reports on a ringside.yml and on the source that it names.
+func checkConfig(path string, expandEnv bool, stdout io.Writer) error {
+	cfg, err := config.Load(path, expandEnv)
+	if err != nil {
+		return err
+	}
+	warnings, err := agent.Check(cfg)
+	for _, w := range warnings {
+		fmt.Fprintf(stdout, "warning: %s\n", w)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "%s is good: member %s of cluster %s, source %s, replicas %d\n",
+		path, cfg.Cluster.Node, cfg.Cluster.Name, cfg.Prometheus.ConfigFile, cfg.Scrape.Replicas)
+	return err
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/go-kit/log"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func writeFile(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestKeygen(t *testing.T) {
+	var out bytes.Buffer
+	if err := command([]string{"keygen"}, &out, &out); err != nil {
+		t.Fatal(err)
+	}
+	if key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(out.String())); err != nil || len(key) != 32 {
+		t.Errorf("key %q: %d bytes, %v; want 32 bytes in base64", out.String(), len(key), err)
+	}
+}
+
+func TestCheckConfig(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, dir, "prometheus.yml", "scrape_configs:\n  - job_name: ledger\n    static_configs:\n      - targets: [10.0.0.1:8080]\n")
+	good := writeFile(t, dir, "good.yml", "cluster: {name: prod, node: a, listen_address: 127.0.0.1:7946}\nuploader: {bucket: {type: S3}}\n")
+	bad := writeFile(t, dir, "bad.yml", "cluster: {name: prod}\nscrape:\n  replica: 2\n")
+	badSource := writeFile(t, dir, "badsource.yml", "cluster: {name: prod, node: a, listen_address: 127.0.0.1:7946}\nprometheus: {config_file: bad.yml}\n")
+	unset := writeFile(t, dir, "unset.yml", "cluster:\n  name: ${RINGSIDE_TEST_NOT_SET}\n  listen_address: 127.0.0.1:7946\n")
+	for _, tc := range []struct {
+		args     []string
+		out, err string
+	}{
+		{[]string{good}, "warning: uploader: this version does not upload", ""},
+		{[]string{good}, "good.yml is good: member a of cluster prod", ""},
+		{[]string{bad}, "", "bad.yml:3: scrape.replica: unknown field; known here: replicas, capacity_series, jobs"},
+		{[]string{badSource}, "", "bad.yml"},
+		{[]string{unset, "--config.expand-env"}, "", "unset.yml:2: ${RINGSIDE_TEST_NOT_SET} is not set"},
+		{[]string{unset}, "cluster ${RINGSIDE_TEST_NOT_SET}", ""},
+	} {
+		var out bytes.Buffer
+		err := command(append([]string{"check-config"}, tc.args...), &out, &out)
+		if !strings.Contains(out.String(), tc.out) {
+			t.Errorf("%s prints %q; want %q", tc.args, out.String(), tc.out)
+		}
+		if (err != nil) != (tc.err != "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+			t.Errorf("%s: %v; want %q", tc.args, err, tc.err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "run")); err == nil {
+		t.Error("check-config made the run directory; it must write nothing")
+	}
+}
+
+func TestArguments(t *testing.T) {
+	for _, tc := range []struct{ args, want string }{
+		{"bogus", "unexpected bogus"},
+		{"check-config", "required argument 'FILE'"},
+		{"explain", "required argument 'TARGET'"},
+		{"--log.format=xml", "log.format"},
+		{"--log.level=loud", "log.level"},
+		{"run --nosuch", "unknown long flag"},
+	} {
+		var out bytes.Buffer
+		if err := command(strings.Fields(tc.args), &out, &out); err == nil || !strings.HasPrefix(err.Error(), "ringside: ") {
+			t.Errorf("%s: %v; want an error about %s", tc.args, err, tc.want)
+		}
+	}
+}
+
+// TestRunIsDefault wants the same of ringside and ringside run: here, that the
+// log says which file is missing, in the format asked for.
+func TestRunIsDefault(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "no.yml")
+	for _, args := range [][]string{
+		{"--config.file=" + missing, "--log.format=json"},
+		{"run", "--config.file=" + missing, "--log.format=json", "--log.level=error"},
+	} {
+		var stderr bytes.Buffer
+		err := command(args, &stderr, &stderr)
+		if logged := (loggedError{}); !errors.As(err, &logged) || !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: %v; want a logged error that the file does not exist", args, err)
+		}
+		lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
+		var last map[string]string
+		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil {
+			t.Fatalf("%s: not JSON: %s", args, lines)
+		}
+		if last["level"] != "error" || !strings.Contains(last["err"], missing) || !strings.HasPrefix(last["caller"], "main.go:") || last["ts"] == "" {
+			t.Errorf("%s logs %v", args, last)
+		}
+		if len(args) == 4 && len(lines) != 1 {
+			t.Errorf("%s logs below its level: %s", args, lines)
+		}
+	}
+}
+
+func TestExplain(t *testing.T) {
+	answers := map[string]string{
+		"10.0.0.1:80": `{"status":"success","data":[
+			{"job":"a","scrape_url":"http://10.0.0.1:80/metrics","labels":{"app":"x"},"key":"k","owners":["one"],"phase":"adopting",
+			 "key_rule":"job and address","order":["one","two","three"],"view":"00ff","why":"first in its order","pending":["one"],"discovery":"static"},
+			{"job":"b","scrape_url":"http://10.0.0.1:80/metrics","labels":{},"owners":[],"phase":"unowned","why":"nobody is there"}]}`,
+		"none": `{"status":"success","data":[]}`,
+	}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user != "u" || password != "p" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		if r.URL.Path != "/prefix/api/v1/explain" {
+			t.Errorf("asked for %s", r.URL)
+		}
+		if _, err := w.Write([]byte(answers[r.URL.Query().Get("target")])); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer srv.Close()
+	auth := writeFile(t, t.TempDir(), "http.yml", "basic_auth: {username: u, password: p}\nenable_http2: false\n")
+
+	for _, tc := range []struct {
+		args     []string
+		out, err string
+	}{
+		{[]string{"10.0.0.1:80", "--http.config.file=" + auth}, "http://10.0.0.1:80/metrics of job a\n  owners     one\n  why        first in its order\n  next       two, three\n  phase      adopting\n  waits for  one\n", ""},
+		{[]string{"10.0.0.1:80", "--http.config.file=" + auth}, "http://10.0.0.1:80/metrics of job b\n  owners  nobody\n", ""},
+		{[]string{"none", "--http.config.file=" + auth}, "", `no target has the address, scrape URL or key "none"`},
+		{[]string{"10.0.0.1:80"}, "", "401 Unauthorized"},
+		{[]string{"x", "--http.config.file=nosuch.yml"}, "", "read --http.config.file: "},
+	} {
+		var out bytes.Buffer
+		err := command(append([]string{"explain", "--url=" + srv.URL + "/prefix/"}, tc.args...), &out, &out)
+		if !strings.Contains(out.String(), tc.out) {
+			t.Errorf("%s prints\n%s\nwant\n%s", tc.args, out.String(), tc.out)
+		}
+		if (err != nil) != (tc.err != "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+			t.Errorf("%s: %v; want %q", tc.args, err, tc.err)
+		}
+	}
+}
+
+func TestSignals(t *testing.T) {
+	signals := make(chan os.Signal, 4)
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT} {
+		signals <- s
+	}
+	close(signals)
+	var did []string
+	note := func(what string) func() { return func() { did = append(did, what) } }
+	onSignal{log.NewNopLogger(), note("reload"), note("end"), note("abort")}.obey(signals)
+	if got := strings.Join(did, " "); got != "reload end reload abort" {
+		t.Errorf("did %q; want reload end reload abort", got)
+	}
+}

@@ -1,0 +1,64 @@
+package uploader_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ringside-project/ringside/uploader"
+)
+
+func TestConfig(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"good.yml":    "type: S3\nconfig: {bucket: b}\n",
+		"type.yml":    "type: TAPE\n",
+		"unknown.yml": "type: S3\nbuckett: b\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		text    string
+		enabled bool
+		err     string // in part; empty: none
+	}{
+		{"{}", false, ""},
+		{"bucket: {type: filesystem, config: {directory: blocks}}", true, ""},
+		{"bucket_file: good.yml", true, ""},
+		{"bucket_file: type.yml", true, `type: "TAPE"; give one of `},
+		{"bucket_file: unknown.yml", true, "buckett"},
+		{"bucket_file: nosuch.yml", true, "no such file"},
+		{"bucket: {type: S3}\nbucket_file: good.yml", true, "uploader.bucket_file: bucket is given too"},
+		{"bucket: {}", true, `uploader.bucket.type: ""; give one of `},
+		{"shutdown_wait: -1s", false, "not a valid duration"},
+	} {
+		var c uploader.Config
+		err := yaml.Unmarshal([]byte(tc.text), &c)
+		if err == nil {
+			c.SetDirectory(dir)
+			err = c.Validate()
+		}
+		if (err != nil) != (tc.err != "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+			t.Errorf("%s: %v; want %q", tc.text, err, tc.err)
+		}
+		if c.Enabled() != tc.enabled {
+			t.Errorf("%s: enabled %v, want %v", tc.text, c.Enabled(), tc.enabled)
+		}
+	}
+}
+
+func TestRelativeDirectory(t *testing.T) {
+	var c uploader.Config
+	if err := yaml.Unmarshal([]byte("bucket: {type: FILESYSTEM, config: {directory: blocks}}"), &c); err != nil {
+		t.Fatal(err)
+	}
+	c.SetDirectory("/etc/ringside")
+	if got := c.Bucket.Config["directory"]; got != "/etc/ringside/blocks" {
+		t.Errorf("directory %v, want /etc/ringside/blocks", got)
+	}
+}
