@@ -48,13 +48,11 @@ func (a *Agent) observe(samples []relay.Sample) {
 	a.scrape.Observe(out)
 }
 
-// cluster is what scrape is to know of the members; those that have gone are left out.
+// cluster is what scrape is to know of the members, those that have gone
+// included: why they went is the reason of their targets' moves.
 func cluster(s gossip.Snapshot) scrape.Cluster {
 	c := scrape.Cluster{Known: s.Known}
 	for _, m := range s.Members {
-		if !alive(m) {
-			continue
-		}
 		jobs := make(map[uint64]scrape.JobView, len(m.Jobs))
 		for _, j := range m.Jobs {
 			jobs[j.ID] = scrape.JobView{View: j.View, Applied: j.Applied}
@@ -89,8 +87,6 @@ func gossipFacts(f scrape.Facts) gossip.Facts {
 		Jobs:            jobs,
 	}
 }
-
-func alive(m gossip.Member) bool { return m.State != gossip.Left && m.State != gossip.Dead }
 
 // httpAddress is where others reach the HTTP server: one that listens on all
 // interfaces, at the address of this member's gossip. Empty until that is known.

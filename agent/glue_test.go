@@ -20,6 +20,8 @@ func TestCluster(t *testing.T) {
 	}})
 	want := scrape.Cluster{Known: true, Members: []scrape.Member{
 		{Name: "a", Zone: "z", State: scrape.Active, CapacitySeries: 9, Jobs: map[uint64]scrape.JobView{7: {View: 1, Applied: 2}}},
+		{Name: "b", State: scrape.Dead, Jobs: map[uint64]scrape.JobView{}},
+		{Name: "c", State: scrape.Left, Jobs: map[uint64]scrape.JobView{}},
 		{Name: "d", State: scrape.Draining, Jobs: map[uint64]scrape.JobView{}},
 	}}
 	if !reflect.DeepEqual(got, want) {

@@ -187,10 +187,10 @@ func TestClusterFields(t *testing.T) {
 			member("c", gossip.Dead, 9, 0),
 		}},
 	}
-	want := `{"status":"success","data":{"cluster":"prod","self":"b","settled":true,"view":"0000000000000001","known":true,"encrypted":true,"problems":["a foreign label"],"members":[` +
+	want := `{"status":"success","data":{"cluster":"prod","self":"b","settled":true,"view":"0000000000000001","known":true,"frozen":false,"encrypted":true,"problems":["a foreign label"],"members":[` +
 		`{"name":"a","zone":"z1","address":"10.0.0.1:7946","http_address":"10.0.0.1:9590","state":"active","prometheus_ready":false,"targets":0,"series":0,"capacity_series":0,"config_hash":"","view":"0000000000000001","applied_view":"0000000000000001","version":"0.1"},` +
 		`{"name":"b","zone":"z2","address":"10.0.0.2:7946","http_address":"10.0.0.2:9590","state":"active","prometheus_ready":true,"targets":4,"series":1000,"capacity_series":5000,"config_hash":"0000000000000abc","view":"0000000000000001","applied_view":"0000000000000001","version":"0.2"},` +
-		`{"name":"c","zone":"","address":"","http_address":"","state":"dead","prometheus_ready":false,"targets":0,"series":0,"capacity_series":0,"config_hash":"","view":"0000000000000009","applied_view":"","version":""}]}}`
+		`{"name":"c","zone":"","address":"","http_address":"","state":"dead","prometheus_ready":false,"targets":0,"series":0,"capacity_series":0,"config_hash":"","view":"0000000000000009","applied_view":"","version":""}],"moves":[]}}`
 	if got := strings.TrimSpace(w.ask("/api/v1/status/cluster").Body.String()); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

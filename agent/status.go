@@ -23,9 +23,12 @@ type clusterJSON struct {
 	Unsettled string       `json:"unsettled,omitempty"` // why, for a person
 	View      string       `json:"view"`
 	Known     bool         `json:"known"`
+	Frozen    bool         `json:"frozen"` // fewer than min_members are alive
 	Encrypted bool         `json:"encrypted"`
 	Problems  []string     `json:"problems"`
 	Members   []memberJSON `json:"members"`
+
+	Moves []scrape.Move `json:"moves"` // the latest changes of owners as this member saw them, newest last
 }
 
 type memberJSON struct {
@@ -51,16 +54,19 @@ func (h *handlers) serveCluster(w http.ResponseWriter, _ *http.Request) {
 func (s *state) clusterJSON() clusterJSON {
 	snapshot, members := s.snapshot(), s.members()
 	why := unsettled(members)
+	status := s.scrape.Status()
 	c := clusterJSON{
 		Cluster:   s.cluster,
 		Self:      snapshot.Self,
 		Settled:   why == "",
 		Unsettled: why,
-		View:      hex(s.scrape.Status().View),
+		View:      hex(status.View),
 		Known:     snapshot.Known,
+		Frozen:    status.Frozen,
 		Encrypted: snapshot.Encrypted,
 		Problems:  append([]string{}, snapshot.Problems...),
 		Members:   []memberJSON{},
+		Moves:     append([]scrape.Move{}, status.Moves...),
 	}
 	for _, m := range members {
 		c.Members = append(c.Members, memberJSON{

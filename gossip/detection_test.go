@@ -54,13 +54,13 @@ func crashes(t *testing.T, n int, loss float64) (took []time.Duration) {
 	return took
 }
 
-// Loss of 30 % of the packets, for 10 minutes, kills nobody.
+// Loss of 30 % of the packets, for 10 minutes (2 with the race detector), kills nobody.
 func TestNoFalseDeath(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := simulate(t, 20)
 		s.net.set(func() { s.net.loss = 0.3 })
-		time.Sleep(10 * time.Minute)
+		time.Sleep(lossLasts)
 		for _, m := range s.members {
 			m.mu.Lock()
 			if len(m.dead) > 0 {

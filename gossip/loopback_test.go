@@ -17,12 +17,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/model"
-	"go.uber.org/goleak"
 
 	"github.com/ringside-project/ringside/gossip"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // node is a member on loopback.
 type node struct {

@@ -88,7 +88,7 @@ func TestFormerLife(t *testing.T) {
 func TestNewcomer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := simulate(t, 20)
-		m := s.start("newcomer", s.net.newWire("newcomer"), s.members[7].wire.address)
+		m := s.start("newcomer", s.spare, s.members[7].wire.address)
 		s.within(time.Second, "known", func() bool { return m.snap().Known })
 		if !s.converged([]*member{m}, 21) {
 			t.Errorf("known, but with %v", m.snap().Members)
@@ -116,8 +116,7 @@ func TestLeave(t *testing.T) {
 			t.Errorf("a second Leave: %v", err)
 		}
 		gone.Publish(Facts{State: Active})
-		gone.stop()
-		<-gone.done
+		s.halt(gone)
 		if gone.Leave(time.Second) == nil {
 			t.Error("Leave after the end has no error")
 		}
@@ -141,7 +140,7 @@ func TestReplacedElsewhere(t *testing.T) {
 		s := simulate(t, 5)
 		old := s.members[2]
 		s.net.set(func() { s.net.silent[old.wire.address] = true })
-		next := s.start("m02", s.net.newWire("m02"), s.members[0].wire.address)
+		next := s.start("m02", s.spare, s.members[0].wire.address)
 		next.Publish(manyJobs(7))
 		others := []*member{s.members[0], s.members[1], s.members[3], s.members[4]}
 		t.Logf("back after %s", s.within(15*time.Second, "replaced", func() bool {
@@ -165,7 +164,7 @@ func TestReplacedElsewhere(t *testing.T) {
 func TestNameConflict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := simulate(t, 3)
-		other := s.start("m01", s.net.newWire("m01"), s.members[0].wire.address)
+		other := s.start("m01", s.spare, s.members[0].wire.address)
 		other.Publish(manyJobs(9))
 		told := []*member{s.members[0], s.members[2], other}
 		s.within(30*time.Second, "told", func() bool {

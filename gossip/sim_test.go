@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -14,7 +15,15 @@ import (
 	"github.com/go-kit/log"
 	"github.com/hashicorp/memberlist"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) {
+	if underRace {
+		runtime.GOMAXPROCS(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // latency of the simulated network, one way.
 const latency = time.Millisecond
@@ -129,11 +138,13 @@ type simulation struct {
 	t       testing.TB
 	net     *network
 	members []*member
+	spare   *wire // for one more member: the mock network takes no new one while it runs
 }
 
 // simulate starts n members, of which the first is the peer of all, and waits until all are active everywhere.
 func simulate(t testing.TB, n int) *simulation {
 	s := &simulation{t: t, net: newNetwork()}
+	s.spare = s.net.newWire("spare")
 	var wires []*wire
 	for i := range n {
 		wires = append(wires, s.net.newWire(nodeName(i)))
@@ -222,17 +233,22 @@ func (s *simulation) within(limit time.Duration, what string, ok func() bool) ti
 	return time.Since(begin)
 }
 
-// end stops all members after what is on its way has arrived: the mock transport would wait for ever for a reader.
-func (s *simulation) end() {
+// halt stops members after what is on its way to them has arrived: the mock transport would wait for ever for a reader.
+func (s *simulation) halt(members ...*member) {
 	s.net.set(func() {
-		for _, m := range s.members {
+		for _, m := range members {
 			s.net.silent[m.wire.address] = true
 		}
 	})
-	time.Sleep(2 * streamTimeout)
-	for _, m := range s.members {
+	time.Sleep(10 * latency)
+	for _, m := range members {
 		m.stop()
 		<-m.done
 	}
+}
+
+// end stops all members, and lets what they began run out.
+func (s *simulation) end() {
+	s.halt(s.members...)
 	time.Sleep(time.Minute)
 }

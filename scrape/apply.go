@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -38,116 +39,194 @@ func (e *engine) take(l loaded) {
 	e.apply(l)
 }
 
-// apply makes a good source the one in force: files first, then Prometheus's
-// configuration, then discovery and the jobs. If a file cannot be written all
+// apply makes a good source the one in force. If a file cannot be written all
 // stays as it was, to be tried again.
+//
+// The first source is written at once: Prometheus cannot start without. After
+// that, the target files come first and the configuration follows (see
+// commit), since rules that read a label which the files lack would drop
+// every target.
 func (e *engine) apply(l loaded) {
-	changed, err := e.writeSource(l.source)
-	if err != nil {
+	if err := makeFiles(l.source); err != nil {
 		e.pending = &l
 		e.failed(err)
 		return
 	}
-	e.pending = nil
 	first := e.source == nil
-	rulesChanged := !first && l.rules != e.rules
+	changed := first || !bytes.Equal(e.source.Generated, l.source.Generated) || l.rules != e.rules
+	e.pending = nil
 	e.source, e.sharding, e.rules, e.reloaded = l.source, l.sharding, l.rules, e.now
-	if first || changed || rulesChanged {
-		e.gen = generation{number: e.gen.number + 1, written: e.now}
-		if first && !changed {
-			e.gen.written = l.newest
-			if info, err := os.Stat(e.cfg.Prometheus.GeneratedConfigFile); err == nil && info.ModTime().After(l.newest) {
-				e.gen.written = info.ModTime()
-			}
-		}
+	if changed {
+		e.staged = &staged{newest: l.newest, first: first, patience: e.now.Add(syncTimeout)}
 	}
 	e.warnings = append(slices.Clone(l.source.Warnings), unknownJobs(l.sharding, l.source)...)
 	for _, w := range e.warnings {
 		level.Warn(e.logger).Log("msg", w)
 	}
-	level.Info(e.logger).Log("msg", "source applied", "path", e.cfg.Prometheus.ConfigFile, "jobs", len(l.source.Jobs), "generation", e.gen.number)
+	level.Info(e.logger).Log("msg", "source applied", "path", e.cfg.Prometheus.ConfigFile, "jobs", len(l.source.Jobs))
 	e.applyJobs()
-	offer(e.wanted, e.gen)
+	if first {
+		e.commit()
+		e.sweep()
+	}
 }
 
-// writeSource writes what Prometheus needs to start with this source, and
-// tells whether the generated configuration changed. Files of jobs that exist
-// are left alone: they hold what is being scraped.
-func (e *engine) writeSource(source *promconfig.Source) (changed bool, err error) {
-	p := e.cfg.Prometheus
-	for _, dir := range []string{p.TargetsDir, filepath.Dir(p.GeneratedConfigFile)} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return false, fmt.Errorf("make directory %s: %w; make it writable for the sidecar", dir, err)
-		}
-	}
+// makeFiles sees to it that every job has a file. Those that exist are left
+// alone: they hold what is being scraped.
+func makeFiles(source *promconfig.Source) error {
 	for _, j := range source.Jobs {
 		if _, err := os.Stat(j.TargetFile); err == nil {
 			continue
 		}
 		if err := writeFile(j.TargetFile, render(nil), 0o644); err != nil {
-			return false, err
+			return err
 		}
 	}
-	if there, err := os.ReadFile(p.GeneratedConfigFile); err == nil && bytes.Equal(there, source.Generated) {
-		return false, nil
+	return nil
+}
+
+// staged is a source in force whose configuration Prometheus does not have yet.
+type staged struct {
+	newest   time.Time // modification time of the newest rule file
+	first    bool
+	patience time.Time // when it is not waited for target files any more
+}
+
+// commit gives Prometheus the configuration of the source in force, once the
+// files of jobs with changed rules hold what the new rules read.
+func (e *engine) commit() {
+	if e.staged == nil || e.now.Before(e.retryAt) {
+		return
 	}
-	return true, writeFile(p.GeneratedConfigFile, source.Generated, generatedMode)
+	if !e.staged.first && e.active && e.now.Before(e.staged.patience) {
+		for id, f := range e.files {
+			if j := e.core.jobs[id]; len(f.readers) > 1 && (!f.complete || j.dirty) {
+				return
+			}
+		}
+	}
+	path := e.cfg.Prometheus.GeneratedConfigFile
+	written := e.staged.newest
+	if there, err := os.ReadFile(path); err == nil && bytes.Equal(there, e.source.Generated) {
+		if info, err := os.Stat(path); err == nil && info.ModTime().After(written) {
+			written = info.ModTime()
+		}
+		if !e.staged.first {
+			written = e.now // only rule files have changed, who knows when
+		}
+	} else if err := writeFile(path, e.source.Generated, generatedMode); err != nil {
+		e.failed(err)
+		return
+	} else {
+		written = time.Now()
+	}
+	e.staged = nil
+	e.gen = generation{number: e.gen.number + 1, written: written}
+	level.Info(e.logger).Log("msg", "configuration generated", "path", path, "generation", e.gen.number)
+	offer(e.wanted, e.gen)
+}
+
+// generationOf is the number of the generation that the source in force makes.
+func (e *engine) generationOf() int {
+	if e.staged != nil {
+		return e.gen.number + 1
+	}
+	return e.gen.number
 }
 
 // applyJobs brings discovery, the core's jobs and their files in line with the source.
 func (e *engine) applyJobs() {
 	files := make(map[uint64]*jobFile, len(e.source.Jobs))
-	configs := e.seen.track(e.source.Jobs)
-	sharding := make([]JobSharding, len(e.source.Jobs))
-	options := make([]uint64, len(e.source.Jobs))
+	names := make([]string, len(e.source.Jobs))
+	next := make([]options, len(e.source.Jobs))
+	tracking := make([]promconfig.Job, len(e.source.Jobs))
 	external := externalNames(e.source.ExternalLabels)
 	for i, j := range e.source.Jobs {
 		name := j.Config.JobName
-		sharding[i] = e.sharding.job(name)
-		options[i] = optionsDigest(j, sharding[i])
-		tracking := configs[name]
+		sharding := e.sharding.job(name)
 		f, ok := e.files[JobID(name)]
 		if !ok {
 			f = e.adoptFile(j.TargetFile)
 		}
-		if !reflect.DeepEqual(f.tracking, tracking) {
-			f.tracking, f.complete = tracking, false
-		}
+		f.read(j)
 		f.warned = false
-		f.resolver = newResolver(j, sharding[i], e.selfLabels(), external)
-		files[JobID(name)] = f
+		f.resolver = newResolver(j, sharding, e.selfLabels(), external)
+		names[i], files[JobID(name)] = name, f
+		next[i] = options{digest: optionsDigest(j, sharding), replicas: sharding.Replicas}
+		tracking[i] = j
+		tracking[i].ReadsLabel = anyReads(f.readers)
 	}
-	for id, f := range e.files {
-		if _, stays := files[id]; !stays {
-			e.obsolete = append(e.obsolete, obsolete{f.path, e.gen.number})
-		}
-	}
-	e.obsolete = slices.DeleteFunc(e.obsolete, func(o obsolete) bool {
-		return slices.ContainsFunc(e.source.Jobs, func(j promconfig.Job) bool { return j.TargetFile == o.path })
-	})
+	e.retire(files)
 	e.files = files
 	e.core.external, e.core.capacity = external, e.sharding.CapacitySeries
 	e.core.configHash = configHash(e.source, e.sharding)
-	e.core.setJobs(sharding, options, e.now)
+	e.core.setJobs(names, next, e.now)
+	configs := e.seen.track(tracking)
 	if err := e.manager.ApplyConfig(configs); err != nil {
 		level.Error(e.logger).Log("msg", "configure service discovery", "err", err)
 	}
-	for name := range configs {
-		if f := e.files[JobID(name)]; f.complete {
+	for name, tracking := range configs {
+		f := e.files[JobID(name)]
+		if !reflect.DeepEqual(f.tracking, tracking) {
+			f.tracking, f.complete, f.since = tracking, false, e.now
+		}
+		if f.complete {
 			e.setTargets(name, f, true) // by the new rules
 		}
 	}
 }
 
-// adoptFile takes over a job's file as an earlier run left it.
+// retire marks the files of jobs that are no more, which Prometheus may still
+// read.
+func (e *engine) retire(files map[uint64]*jobFile) {
+	for id, f := range e.files {
+		if _, stays := files[id]; !stays {
+			e.obsolete = append(e.obsolete, obsolete{f.path, e.generationOf()})
+		}
+	}
+	e.obsolete = slices.DeleteFunc(e.obsolete, func(o obsolete) bool {
+		return slices.ContainsFunc(e.source.Jobs, func(j promconfig.Job) bool { return j.TargetFile == o.path })
+	})
+}
+
+// What earlier runs may have left in the target directory: files of jobs that
+// were removed while the sidecar was down, and half-written ones.
+var (
+	targetFileName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*-[0-9a-f]{8}\.json$`)
+	tempFileName   = regexp.MustCompile(`^\..+-[0-9a-f]{8}\.json[0-9]+$`)
+)
+
+// sweep retires what earlier runs left.
+func (e *engine) sweep() {
+	entries, err := os.ReadDir(e.cfg.Prometheus.TargetsDir)
+	if err != nil {
+		level.Warn(e.logger).Log("msg", "look for files of earlier runs", "err", err)
+	}
+	for _, entry := range entries {
+		path := filepath.Join(e.cfg.Prometheus.TargetsDir, entry.Name())
+		switch {
+		case tempFileName.MatchString(entry.Name()):
+			e.obsolete = append(e.obsolete, obsolete{path, 0})
+		case targetFileName.MatchString(entry.Name()):
+			e.obsolete = append(e.obsolete, obsolete{path, e.gen.number})
+		}
+	}
+	e.retire(e.files)
+}
+
+// adoptFile takes over a job's file as an earlier run left it. One with
+// targets is being read by Prometheus already.
 func (e *engine) adoptFile(path string) *jobFile {
-	f := &jobFile{targetFile: targetFile{path: path}}
-	left, content, err := readEntries(path)
+	f := &jobFile{targetFile: targetFile{path: path}, since: e.now, born: e.generationOf()}
+	left, content, err := readAddresses(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		level.Warn(e.logger).Log("msg", "target file of an earlier run cannot be read; it will be replaced", "err", err)
 	}
 	f.left = left
-	f.written, f.known = xxhash.Sum64(content), content != nil
+	if len(left) > 0 {
+		f.born = 0
+	}
+	f.written, f.size, f.known = xxhash.Sum64(content), int64(len(content)), content != nil
 	return f
 }
 
@@ -187,8 +266,6 @@ func (e *engine) writeFiles() {
 	writing.Wait()
 	if failure != nil {
 		e.failed(failure)
-	} else if e.pending == nil {
-		e.writeErr = ""
 	}
 }
 
@@ -198,7 +275,7 @@ func writeTargets(j *job, f *jobFile, self model.LabelSet) (bool, error) {
 		if !h.held {
 			continue
 		}
-		en, err := entryOf(j.targets[i], f.resolver.job, self)
+		en, err := entryOf(j.targets[i], f.readers, self)
 		if err != nil {
 			return false, fmt.Errorf("render targets of job %q: %w", j.name, err)
 		}
@@ -218,6 +295,25 @@ func (e *engine) failed(err error) {
 	}
 }
 
+// checkFiles has files written again that somebody removed or changed.
+func (e *engine) checkFiles() {
+	if e.now.Before(e.checkAt) {
+		return
+	}
+	e.checkAt = e.now.Add(pollInterval)
+	for id, f := range e.files {
+		if f.lost() {
+			level.Warn(e.logger).Log("msg", "target file was changed by somebody else; writing it again", "path", f.path)
+			f.known, e.core.jobs[id].dirty = false, true
+		}
+	}
+	path := e.cfg.Prometheus.GeneratedConfigFile
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && e.source != nil && e.staged == nil {
+		level.Warn(e.logger).Log("msg", "generated configuration was removed by somebody else; writing it again", "path", path)
+		e.staged = &staged{patience: e.now}
+	}
+}
+
 // removeObsolete removes the files of jobs that Prometheus no longer knows.
 func (e *engine) removeObsolete() {
 	e.obsolete = slices.DeleteFunc(e.obsolete, func(o obsolete) bool {
@@ -231,9 +327,8 @@ func (e *engine) removeObsolete() {
 	})
 }
 
-// optionsDigest is over all that decides the keys and the owners of a job's
-// targets. Members that differ in it do not take each other's word for a
-// hand-over.
+// optionsDigest is over all that decides the keys of a job's targets. Members
+// that differ in it do not take each other's word for a hand-over.
 func optionsDigest(j promconfig.Job, sharding JobSharding) uint64 {
 	var d xxhash.Digest
 	d.Reset()

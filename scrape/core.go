@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -38,7 +39,9 @@ type core struct {
 	state           State
 	prometheusReady bool
 	known           bool              // the membership is
+	prometheusSince time.Time         // it has been so
 	peers           map[string]Member // by name, without this member; left and dead ones too
+	active          []Member          // those that may own targets, by name, this one among them
 	jobs            map[uint64]*job
 	names           []string // of jobs, in the source's order
 
@@ -98,30 +101,26 @@ func (c *core) setState(s State, now time.Time) {
 	c.review(now)
 }
 
-// setJobs replaces the jobs. A job that stays keeps its targets until
-// setTargets; its options may have changed.
-func (c *core) setJobs(sharding []JobSharding, options []uint64, now time.Time) {
-	jobs := make(map[uint64]*job, len(sharding))
-	c.names = c.names[:0:0]
-	for i, s := range sharding {
-		id := JobID(s.Job)
+// setJobs replaces the jobs. One that stays keeps its targets, its owners and
+// its options until setTargets.
+func (c *core) setJobs(names []string, next []options, now time.Time) {
+	jobs := make(map[uint64]*job, len(names))
+	for i, name := range names {
+		id := JobID(name)
 		j := c.jobs[id]
 		if j == nil {
-			j = &job{id: id, name: s.Job, self: -1}
+			j = &job{id: id, name: name, self: -1, options: next[i]}
 		}
-		if j.replicas != s.Replicas {
-			j.members, j.owners, j.view = nil, nil, 0 // of another shape
-		}
-		j.replicas, j.options = s.Replicas, options[i]
+		j.next = next[i]
 		jobs[id] = j
-		c.names = append(c.names, s.Job)
 	}
-	c.jobs, c.byPublic = jobs, nil
+	c.jobs, c.names, c.byPublic = jobs, names, nil
+	c.recount()
 	c.review(now)
 }
 
 // setTargets replaces the targets of one job; see job.setTargets.
-func (c *core) setTargets(id uint64, targets []target, inFile func(target) bool, now time.Time) {
+func (c *core) setTargets(id uint64, targets []target, inFile map[string]bool, now time.Time) {
 	j := c.jobs[id]
 	first := !j.synced
 	j.setTargets(targets, inFile)
@@ -136,6 +135,16 @@ func (c *core) review(now time.Time) {
 	halted := c.state != Active || c.frozen()
 	turned := halted != c.halted
 	c.halted = halted
+	c.active = c.active[:0]
+	for _, p := range c.peers {
+		if p.State == Active {
+			c.active = append(c.active, p)
+		}
+	}
+	if c.state == Active {
+		c.active = append(c.active, Member{Name: c.node, Zone: c.zone, CapacitySeries: c.capacity})
+	}
+	slices.SortFunc(c.active, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
 	for _, j := range c.jobs {
 		if !c.reviewJob(j, now) && turned {
 			c.adopt(j, true)
@@ -160,18 +169,38 @@ func (c *core) adopt(j *job, await bool) {
 	c.byPublic = nil
 }
 
-// membersOf lists who may own the job's targets: the active members that serve it.
+// membersOf lists who may own the job's targets: the active members that
+// serve it. It is the job's own list if that is still right.
 func (c *core) membersOf(j *job) *placement.Members {
-	var members []placement.Member
-	if c.state == Active && j.synced {
-		members = append(members, placement.Member{Name: c.node, Zone: c.zone, Capacity: c.capacity})
+	same, n := j.members != nil, 0
+	for _, m := range c.active {
+		if c.serves(m, j) {
+			same = same && n < j.members.Len() && j.members.At(n) == owner(m)
+			n++
+		}
 	}
-	for _, p := range c.peers {
-		if _, serves := p.Jobs[j.id]; serves && p.State == Active {
-			members = append(members, placement.Member{Name: p.Name, Zone: p.Zone, Capacity: p.CapacitySeries})
+	if same && n == j.members.Len() {
+		return j.members
+	}
+	members := make([]placement.Member, 0, n)
+	for _, m := range c.active {
+		if c.serves(m, j) {
+			members = append(members, owner(m))
 		}
 	}
 	return placement.NewMembers(members)
+}
+
+func (c *core) serves(m Member, j *job) bool {
+	if m.Name == c.node {
+		return j.synced && j.loaded
+	}
+	_, serves := m.Jobs[j.id]
+	return serves
+}
+
+func owner(m Member) placement.Member {
+	return placement.Member{Name: m.Name, Zone: m.Zone, Capacity: max(m.CapacitySeries, 0)}
 }
 
 // reason says why a target went from one member to another.
@@ -180,7 +209,7 @@ func (c *core) reason(from, to string, prev *placement.Members) string {
 		switch state := c.stateOf(from); state {
 		case Dead:
 			return "crash"
-		case Left, "":
+		case Left, "": // nobody knows of it any more
 			return "leave"
 		case Unready, Draining:
 			return string(state)
@@ -290,21 +319,30 @@ func (c *core) recount() {
 	}
 }
 
-// setPrometheus notes whether Prometheus answers. When it is back it has to be
-// seen to scrape every target anew.
-func (c *core) setPrometheus(ready bool, now time.Time) {
-	if ready && !c.prometheusReady {
+// setPrometheus notes whether Prometheus answers, and since when. When it is
+// back it has to be seen to scrape every target anew.
+func (c *core) setPrometheus(ready bool, since, now time.Time) {
+	if ready && !since.Equal(c.prometheusSince) {
 		for _, j := range c.jobs {
 			j.forget(now)
 		}
 	}
-	c.prometheusReady = ready
+	c.prometheusReady, c.prometheusSince = ready, since
 }
 
-// synced tells whether the discovery of every job has answered.
+// setLoaded notes that Prometheus runs with a configuration that has the job.
+func (c *core) setLoaded(id uint64, now time.Time) {
+	if j := c.jobs[id]; !j.loaded {
+		j.loaded = true
+		c.reviewJob(j, now)
+	}
+}
+
+// synced tells whether the discovery of every job has answered, but for those
+// that nobody waits for any more.
 func (c *core) synced() bool {
 	for _, j := range c.jobs {
-		if !j.synced {
+		if !j.synced && !j.overdue {
 			return false
 		}
 	}
@@ -328,8 +366,8 @@ func (c *core) facts() Facts {
 	for _, id := range ids {
 		j := c.jobs[id]
 		f.Targets += j.local
-		if !j.synced {
-			all = false
+		if !j.synced || !j.loaded {
+			all = all && j.overdue
 			continue
 		}
 		v := JobView{View: j.view}
@@ -351,7 +389,7 @@ func (c *core) facts() Facts {
 // drained tells of a draining member's targets how many there are to hand
 // over, how many of them each heir was seen to scrape, and which nobody was.
 // Those that are scraped everywhere are no one's to hand over.
-func (c *core) drained() (total int, handed map[string]int, open []held) {
+func (c *core) drained(now time.Time) (total int, handed map[string]int, open []held) {
 	handed = map[string]int{}
 	for _, name := range c.names {
 		j := c.jobs[JobID(name)]
@@ -361,7 +399,7 @@ func (c *core) drained() (total int, handed map[string]int, open []held) {
 				continue
 			}
 			total++
-			if !j.confirmedElsewhere(i, confirmed) {
+			if now.Sub(j.viewSince) < settleView || !j.confirmedElsewhere(i, confirmed) {
 				open = append(open, held{j, i})
 				continue
 			}

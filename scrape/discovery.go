@@ -21,7 +21,8 @@ import (
 // that between keeping a file and emptying it.
 type sightings struct {
 	mu      sync.Mutex
-	sources []discoverySource // by id
+	sources map[int]discoverySource // those in use
+	nextID  int                     // one that is started anew has a new one: it has not answered
 	last    map[int]time.Time
 	failed  map[int]error
 }
@@ -35,7 +36,7 @@ type discoverySource struct {
 }
 
 func newSightings() *sightings {
-	return &sightings{last: map[int]time.Time{}, failed: map[int]error{}}
+	return &sightings{sources: map[int]discoverySource{}, last: map[int]time.Time{}, failed: map[int]error{}}
 }
 
 // track wraps the jobs' discoveries so that their answers are noted, and that
@@ -59,26 +60,43 @@ func (s *sightings) track(jobs []promconfig.Job) map[string]discovery.Configs {
 			sources[i].reads = append(sources[i].reads, j.ReadsLabel)
 		}
 	}
+	ids := s.use(sources)
 	out := make(map[string]discovery.Configs, len(jobs))
 	for _, j := range jobs {
 		configs := make(discovery.Configs, len(j.Discovery))
 		for i, c := range j.Discovery {
-			configs[i] = tracked{Config: c, id: s.idOf(sources[find(c)]), seen: s}
+			configs[i] = tracked{Config: c, id: ids[find(c)], seen: s}
 		}
 		out[j.Config.JobName] = configs
 	}
 	return out
 }
 
-// idOf is the source's place among all that there have been.
-func (s *sightings) idOf(source discoverySource) int {
-	for id, known := range s.sources {
-		if known.rules == source.rules && reflect.DeepEqual(known.config, source.config) {
-			return id
+// use makes these the sources in use, and gives their ids: those that were in
+// use before keep theirs.
+func (s *sightings) use(sources []discoverySource) []int {
+	before := s.sources
+	s.sources = make(map[int]discoverySource, len(sources))
+	ids := make([]int, len(sources))
+	for i, source := range sources {
+		ids[i] = s.nextID
+		for id, known := range before {
+			if known.rules == source.rules && reflect.DeepEqual(known.config, source.config) {
+				ids[i] = id
+			}
+		}
+		if ids[i] == s.nextID {
+			s.nextID++
+		}
+		s.sources[ids[i]] = source
+	}
+	for id := range before {
+		if _, stays := s.sources[id]; !stays {
+			delete(s.last, id)
+			delete(s.failed, id)
 		}
 	}
-	s.sources = append(s.sources, source)
-	return len(s.sources) - 1
+	return ids
 }
 
 // strip gives the groups without the labels that no rule can read.
@@ -111,8 +129,9 @@ func (s *sightings) strip(id int, groups []*targetgroup.Group) []*targetgroup.Gr
 func (s *sightings) note(id int, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last[id] = now
-	delete(s.failed, id)
+	if _, used := s.sources[id]; used {
+		s.last[id] = now
+	}
 }
 
 func (s *sightings) fail(id int, err error) {

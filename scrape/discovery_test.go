@@ -49,6 +49,21 @@ func (s *scripted) Run(ctx context.Context, up chan<- []*targetgroup.Group) {
 	}
 }
 
+// silent is a discovery, silent_sd_configs in a source, that never sends.
+type silent struct {
+	Option string `yaml:"option"`
+}
+
+func (silent) Name() string { return "silent" }
+
+func (silent) NewDiscovererMetrics(prometheus.Registerer, discovery.RefreshMetricsInstantiator) discovery.DiscovererMetrics {
+	return &discovery.NoopDiscovererMetrics{}
+}
+
+func (silent) NewDiscoverer(discovery.DiscovererOptions) (discovery.Discoverer, error) {
+	return &scripted{}, nil
+}
+
 // jobOf is a job with these discoveries that reads all labels but __meta_not_read.
 func jobOf(name string, configs ...discovery.Config) promconfig.Job {
 	return promconfig.Job{
@@ -115,6 +130,19 @@ func TestEqualDiscoveriesStayEqual(t *testing.T) {
 	other := s.track([]promconfig.Job{changed, jobOf("b", source("x"), source("y"))})
 	if reflect.DeepEqual(first["a"][0], other["a"][0]) || !reflect.DeepEqual(first["b"][1], other["b"][1]) {
 		t.Error("with other rules, the discovery must send again what was dropped, and only that discovery")
+	}
+}
+
+func TestADiscoveryThatComesBackHasNotAnswered(t *testing.T) {
+	s := newSightings()
+	x, y := discovery.StaticConfig{{Source: "x"}}, discovery.StaticConfig{{Source: "y"}}
+	first := s.track([]promconfig.Job{jobOf("j", x)})["j"][0].(tracked)
+	s.note(first.id, time.Now().Add(-time.Hour))
+	s.track([]promconfig.Job{jobOf("j", y)})
+	s.note(first.id, time.Now().Add(-time.Hour)) // the last word of one that was stopped
+	again := s.track([]promconfig.Job{jobOf("j", x)})["j"]
+	if _, waitsFor := s.answered(again, time.Now()); waitsFor == "" {
+		t.Error("it was started anew, but counts as having answered")
 	}
 }
 

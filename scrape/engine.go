@@ -29,7 +29,8 @@ type engine struct {
 	source    *promconfig.Source // the last good one; nil: none yet
 	sharding  Sharding
 	rules     uint64
-	pending   *loaded // a good source that could not be written yet
+	pending   *loaded // a good source whose target files could not be made yet
+	staged    *staged // nil: Prometheus has been given the configuration of source
 	sourceErr string
 	reloaded  time.Time
 	gen       generation
@@ -40,13 +41,15 @@ type engine struct {
 	files    map[uint64]*jobFile
 
 	health    health
-	active    bool // has been, since the start: files may be written
-	ready     bool // has applied everything since Prometheus became ready
-	retryAt   time.Time
+	active    bool      // has been, since the start: files may be written
+	ready     bool      // has applied everything since Prometheus became ready
+	retryAt   time.Time // of what could not be written
+	checkAt   time.Time // of the files
 	writeErr  string
 	warnings  []string
 	waiting   []drainAsk
 	moves     []Move
+	burst     int // moves since the last event
 	published Facts
 	shown     time.Time
 	factsAt   time.Time
@@ -57,13 +60,34 @@ type engine struct {
 type jobFile struct {
 	targetFile
 	resolver *resolver
+	readers  []reader  // what the file must serve: the rules in force, last, and before them those that Prometheus may still run with
+	rules    uint64    // digest of those in force
+	born     int       // the generation in which Prometheus gets to know the job
+	since    time.Time // when its discoveries were configured
 	tracking discovery.Configs
-	resolved time.Time      // when the groups that its targets were made from were received
-	complete bool           // all discoveries have answered since they were configured
-	waitsFor string         // why not, for a person
-	left     map[entry]bool // what the file held when we came; nil once it is ours
+	resolved time.Time       // when the groups that its targets were made from were received
+	complete bool            // all discoveries have answered since they were configured
+	waitsFor string          // why not, for a person
+	left     map[string]bool // addresses that the file held when we came; nil once it is ours
 	counts   resolved
 	warned   bool // of loopback addresses
+}
+
+// read makes the job's rules those in force.
+func (f *jobFile) read(j promconfig.Job) {
+	r := reader{reads: j.ReadsLabel, self: j.ReadsSelf, restore: j.RestoreFilepath}
+	if rules := rulesDigest(j.Config.RelabelConfigs); len(f.readers) == 0 || rules != f.rules {
+		f.readers, f.rules = append(slices.Clip(f.readers), r), rules
+		return
+	}
+	f.readers = append(slices.Clone(f.readers[:len(f.readers)-1]), r)
+}
+
+// anyReads tells which labels must be kept as they are discovered.
+func anyReads(readers []reader) func(label string) bool {
+	return func(label string) bool {
+		return slices.ContainsFunc(readers, func(r reader) bool { return r.reads(label) })
+	}
 }
 
 // obsolete is the file of a job that is no more. Prometheus must not find it
@@ -82,7 +106,7 @@ func newEngine(s *Scrape, manager *discovery.Manager, wanted chan generation) *e
 		if to == s.cfg.Node && from != "" {
 			s.metrics.moves.WithLabelValues(reason).Inc()
 		}
-		if len(e.moves) < 2*maxMoves {
+		if e.burst++; e.burst <= maxMoves {
 			url := scrapeURL(j.targets[i].labels, e.files[j.id].resolver.job.Config)
 			e.moves = append(e.moves, Move{Time: e.now, Job: j.name, ScrapeURL: url, From: from, To: to, Reason: reason})
 		}
@@ -93,7 +117,8 @@ func newEngine(s *Scrape, manager *discovery.Manager, wanted chan generation) *e
 	return e
 }
 
-// maxMoves is how many moves the status tells of.
+// maxMoves is how many moves the status tells of, and how many of those that
+// one event causes.
 const maxMoves = 200
 
 func (e *engine) loop(ctx context.Context, healths <-chan health) {
@@ -123,7 +148,7 @@ func (e *engine) loop(ctx context.Context, healths <-chan health) {
 			e.resolve()
 		case e.health = <-healths:
 			e.now = time.Now()
-			e.core.setPrometheus(e.health.ready, e.now)
+			e.core.setPrometheus(e.health.ready, e.health.since, e.now)
 		case <-e.notice:
 			e.now = time.Now()
 			e.core.observe(e.takeObserved())
@@ -144,17 +169,40 @@ func (e *engine) loop(ctx context.Context, healths <-chan health) {
 
 // follow lets everything follow from the state that there is now.
 func (e *engine) follow() {
-	if e.pending != nil && !e.now.Before(e.retryAt) {
+	e.burst = 0
+	mayWrite, retryAt := !e.now.Before(e.retryAt), e.retryAt
+	if mayWrite && e.pending != nil {
 		e.apply(*e.pending)
 	}
+	e.noteLoaded()
 	e.transition()
 	e.core.tick(e.now)
-	if e.active && !e.now.Before(e.retryAt) {
+	e.checkFiles()
+	if mayWrite && e.active {
 		e.writeFiles()
+	}
+	e.commit()
+	if mayWrite && e.retryAt.Equal(retryAt) {
+		e.writeErr = ""
 	}
 	e.removeObsolete()
 	e.answerDrains()
 	e.publish()
+}
+
+// noteLoaded notes which jobs Prometheus knows, and when it runs with the rules
+// in force, so that the files need to serve no others.
+func (e *engine) noteLoaded() {
+	for id, f := range e.files {
+		j := e.core.jobs[id]
+		if !j.loaded && e.health.loaded >= f.born {
+			e.core.setLoaded(id, e.now)
+		}
+		if len(f.readers) > 1 && e.staged == nil && e.health.loaded == e.gen.number {
+			f.readers = f.readers[len(f.readers)-1:]
+			j.dirty = true
+		}
+	}
 }
 
 // transition changes this member's state as what is known allows.
@@ -162,9 +210,8 @@ func (e *engine) transition() {
 	next := e.core.state
 	switch e.core.state {
 	case Joining:
-		patient := e.now.Sub(e.started) < syncTimeout
-		loaded := e.gen.number > 0 && (e.health.loaded == e.gen.number || !patient)
-		if e.core.known && e.health.ready && loaded && (e.core.synced() || !patient) {
+		loaded := e.gen.number > 0 && (e.health.loaded == e.gen.number || e.now.Sub(e.started) >= syncTimeout)
+		if e.core.known && e.health.ready && loaded && e.core.synced() {
 			next = Active
 		}
 	case Active:
@@ -189,19 +236,34 @@ func (e *engine) transition() {
 func (e *engine) resolve() {
 	for _, name := range e.core.names {
 		f := e.files[JobID(name)]
-		if _, sent := e.groups[name]; !sent {
+		_, sent := e.groups[name]
+		switch last, waitsFor := e.seen.answered(f.tracking, e.now); {
+		case !sent:
 			f.waitsFor = "discovery has not answered yet"
-			continue
+		case f.complete:
+		case waitsFor != "":
+			f.waitsFor = waitsFor
+		case last.After(e.received) && e.now.Sub(last) < pollInterval:
+			f.waitsFor = "discovery is still sending"
+		default:
+			f.complete, f.waitsFor = true, ""
 		}
-		if !f.complete {
-			last, waitsFor := e.seen.answered(f.tracking, e.now)
-			if f.waitsFor = waitsFor; waitsFor != "" || last.After(e.received) {
-				continue
-			}
-			f.complete = true
-		}
-		if f.resolved.Before(e.received) {
+		if f.complete && f.resolved.Before(e.received) {
 			e.setTargets(name, f, false)
+		}
+		e.noteOverdue(name, f)
+	}
+}
+
+// noteOverdue lets a job whose discovery is silent for long hold up nothing
+// but itself. It may just have nothing to say: Kubernetes' sends nothing where
+// there are no pods. The job's file stays as it is.
+func (e *engine) noteOverdue(name string, f *jobFile) {
+	j := e.core.jobs[JobID(name)]
+	if overdue := !j.synced && e.now.Sub(f.since) >= syncTimeout; overdue != j.overdue {
+		j.overdue = overdue
+		if overdue {
+			level.Warn(e.logger).Log("msg", "job is not served, its file stays as it is", "job", name, "why", f.waitsFor)
 		}
 	}
 }
@@ -216,19 +278,11 @@ func (e *engine) setTargets(name string, f *jobFile, always bool) {
 		level.Warn(e.logger).Log("msg", "targets refused as Prometheus refuses them", "job", name, "targets", f.counts.invalid, "err", f.counts.err)
 	}
 	e.warnOfLoopback(name, f)
-	if !always && e.core.jobs[id].synced && slices.EqualFunc(before.targets, f.counts.targets, sameTarget) {
+	if j := e.core.jobs[id]; !always && j.synced && j.options == j.next && slices.EqualFunc(before.targets, f.counts.targets, sameTarget) {
 		return
 	}
-	var inFile func(target) bool
-	if left := f.left; left != nil {
-		self := e.selfLabels()
-		inFile = func(t target) bool {
-			en, err := entryOf(t, f.resolver.job, self)
-			return err == nil && left[en]
-		}
-		f.left = nil
-	}
-	e.core.setTargets(id, f.counts.targets, inFile, e.now)
+	e.core.setTargets(id, f.counts.targets, f.left, e.now)
+	f.left = nil
 }
 
 // sameTarget tells whether b is a, as discovered too: then its entry in the

@@ -14,13 +14,16 @@ import (
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/model/labels"
 	"go.uber.org/goleak"
 
+	"github.com/ringside-project/ringside/scrape/placement"
 	"github.com/ringside-project/ringside/scrape/promconfig"
 )
 
 func TestMain(m *testing.M) {
+	discovery.RegisterConfig(silent{})
 	goleak.VerifyTestMain(m)
 }
 
@@ -282,6 +285,159 @@ func TestDiskTroubleKeepsTheLastGoodFileAndEnds(t *testing.T) {
 	})
 }
 
+func TestNewRulesMustBeSeenToBeApplied(t *testing.T) {
+	inRig(t, nil, func(r *rig) {
+		r.SetCluster(Cluster{Known: true})
+		r.run(5 * time.Second)
+		r.scraped("a", "10.0.0.1:80")
+		r.scraped("a", "10.0.0.2:80")
+		r.run(2 * time.Second)
+		before := r.Status().Facts.Jobs[JobID("a")]
+		if before.Applied == 0 {
+			t.Fatal("not applied to begin with")
+		}
+		r.write("prometheus.yml", strings.Replace(twoJobs, "  - job_name: b", "    relabel_configs: [{target_label: team, replacement: x}]\n  - job_name: b", 1))
+		for range 200 {
+			r.run(100 * time.Millisecond)
+			if j := r.Status().Facts.Jobs[JobID("a")]; j.View != before.View && j.Applied != 0 {
+				t.Fatal("says that it has applied the new rules, and no target with the new label was seen")
+			}
+		}
+	})
+}
+
+func TestATargetWithANewKeyStaysUntilItsOwnerConfirms(t *testing.T) {
+	members := placement.NewMembers([]placement.Member{{Name: "m0"}, {Name: "m1"}})
+	key := "k"
+	for members.At(members.Order(placement.Key(key))[0]).Name != "m1" {
+		key += "k"
+	}
+	inRig(t, nil, func(r *rig) {
+		r.SetCluster(Cluster{Known: true})
+		r.run(5 * time.Second) // holds all
+		peer := Member{Name: "m1", State: Active, Jobs: map[uint64]JobView{JobID("a"): {View: 1}, JobID("b"): {View: 1}}}
+		r.SetCluster(Cluster{Known: true, Members: []Member{peer}})
+		r.run(5 * time.Second)
+		r.write("prometheus.yml", strings.Replace(twoJobs, "  - job_name: b", "    relabel_configs: [{target_label: __tmp_hash, replacement: "+key+"}]\n  - job_name: b", 1))
+		r.run(20 * time.Second)
+		if got := r.targets("a"); !strings.Contains(got, "10.0.0.1:80") || !strings.Contains(got, "10.0.0.2:80") {
+			t.Errorf("dropped, though m1 still has the old rules: %s", got)
+		}
+	})
+}
+
+func TestTheFileServesTheRulesThatPrometheusRunsWith(t *testing.T) {
+	const source = `scrape_configs:
+  - job_name: a
+    static_configs: [{targets: ["10.0.0.1:80"], labels: {__meta_env: prod}}]
+`
+	inRig(t, nil, func(r *rig) {
+		r.write("prometheus.yml", source)
+		r.SetCluster(Cluster{Known: true})
+		r.run(10 * time.Second)
+		var told string
+		r.prometheus.set(func(f *fakePrometheus) { f.onReload = func() { told = r.targets("a") } })
+		r.write("prometheus.yml", source+"    relabel_configs: [{source_labels: [__meta_env], regex: prod, action: keep}]\n")
+		r.run(20 * time.Second)
+		if !strings.Contains(told, "__meta_env") {
+			t.Errorf("Prometheus was told to load a rule that keeps by __meta_env while its file was: %s", told)
+		}
+		r.prometheus.set(func(f *fakePrometheus) { f.refuses = "no" })
+		r.write("prometheus.yml", source)
+		r.run(20 * time.Second)
+		if got := r.targets("a"); !strings.Contains(got, "__meta_env") {
+			t.Errorf("Prometheus refuses the new rules, and drops all by the old ones with the file: %s", got)
+		}
+		r.prometheus.set(func(f *fakePrometheus) { f.refuses = "" })
+		r.run(20 * time.Second)
+		if got := r.targets("a"); strings.Contains(got, "__meta_env") {
+			t.Errorf("nothing reads __meta_env any more, but it is in the file: %s", got)
+		}
+	})
+}
+
+func TestAJobThatPrometheusDoesNotKnowIsNotServed(t *testing.T) {
+	inRig(t, nil, func(r *rig) {
+		r.SetCluster(Cluster{Known: true})
+		r.run(5 * time.Second)
+		r.prometheus.set(func(f *fakePrometheus) { f.refuses = "unknown field" })
+		r.write("prometheus.yml", twoJobs+"  - job_name: c\n    static_configs: [{targets: ['10.0.0.5:80']}]\n")
+		r.run(30 * time.Second)
+		if _, serves := r.Status().Facts.Jobs[JobID("c")]; serves {
+			t.Error("says that it serves a job of a configuration that its Prometheus has refused")
+		}
+		r.prometheus.set(func(f *fakePrometheus) { f.refuses = "" })
+		r.run(30 * time.Second)
+		if _, serves := r.Status().Facts.Jobs[JobID("c")]; !serves {
+			t.Error("does not serve it now that Prometheus knows it")
+		}
+	})
+}
+
+func TestFilesThatSomebodyRemovesComeBack(t *testing.T) {
+	inRig(t, nil, func(r *rig) {
+		r.SetCluster(Cluster{Known: true})
+		r.run(5 * time.Second)
+		for _, gone := range []string{"run/targets", "run/prometheus.yml", "run"} {
+			if err := os.RemoveAll(filepath.Join(r.dir, gone)); err != nil {
+				t.Fatal(err)
+			}
+			r.run(2 * pollInterval)
+			if got := r.targets("a"); !strings.Contains(got, "10.0.0.1:80") {
+				t.Errorf("%s removed: %s", gone, got)
+			}
+			if _, err := os.Stat(filepath.Join(r.dir, "run", "prometheus.yml")); err != nil {
+				t.Errorf("%s removed: %v", gone, err)
+			}
+		}
+	})
+}
+
+func TestWhatEarlierRunsLeftIsSwept(t *testing.T) {
+	var dir string
+	inRig(t, func(root string) {
+		dir = filepath.Join(root, "run", "targets")
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{promconfig.TargetFileName("gone"), "." + promconfig.TargetFileName("a") + "123", "mine.json"} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte("[]"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}, func(r *rig) {
+		r.SetCluster(Cluster{Known: true})
+		r.run(5 * time.Second)
+		entries, err := os.ReadDir(dir)
+		if err != nil || len(entries) != 3 {
+			t.Errorf("want the files of the two jobs and mine.json, have %v (%v)", entries, err)
+		}
+	})
+}
+
+func TestADiscoveryThatIsSilentHoldsUpOnlyItsJob(t *testing.T) {
+	const source = twoJobs + "  - job_name: silent\n    silent_sd_configs: [{option: x}]\n"
+	inRig(t, func(dir string) {
+		if err := os.WriteFile(filepath.Join(dir, "prometheus.yml"), []byte(source), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}, func(r *rig) {
+		r.SetCluster(Cluster{Known: true})
+		r.run(syncTimeout / 2)
+		if st := r.Status(); st.State != Joining {
+			t.Errorf("%s, though a discovery may still answer", st.State)
+		}
+		r.run(syncTimeout)
+		r.scraped("a", "10.0.0.1:80")
+		r.scraped("a", "10.0.0.2:80")
+		r.scraped("b", "10.0.0.3:80")
+		r.run(2 * time.Second)
+		if st := r.Status(); st.AppliedView == 0 || len(st.NotReady) != 0 {
+			t.Errorf("not ready: %v", st.NotReady)
+		}
+	})
+}
+
 func TestUnreadyAndBack(t *testing.T) {
 	inRig(t, nil, func(r *rig) {
 		r.SetCluster(Cluster{Known: true})
@@ -297,8 +453,8 @@ func TestUnreadyAndBack(t *testing.T) {
 		}
 		r.prometheus.set(func(f *fakePrometheus) { f.up = true })
 		r.run(2 * time.Second)
-		if st := r.Status(); st.State != Active || st.Applied {
-			t.Errorf("%s, applied %v; a restarted Prometheus must be seen to scrape anew", st.State, st.Applied)
+		if st := r.Status(); st.State != Active || len(st.NotReady) == 0 {
+			t.Errorf("%s, not ready: %v; a restarted Prometheus must be seen to scrape anew", st.State, st.NotReady)
 		}
 	})
 }
@@ -310,6 +466,21 @@ func TestDrainAlone(t *testing.T) {
 		report, err := r.Drain(r.t.Context())
 		if err != nil || !report.Alone || report.Targets != 3 || len(report.Unconfirmed) != 3 {
 			t.Errorf("report %+v, error %v", report, err)
+		}
+	})
+}
+
+func TestDrainOutlivesASlowMoment(t *testing.T) {
+	inRig(t, nil, func(r *rig) {
+		peer := Member{Name: "m1", State: Active, Jobs: map[uint64]JobView{}}
+		r.SetCluster(Cluster{Known: true, Members: []Member{peer}})
+		r.run(5 * time.Second)
+		ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+		defer cancel()
+		time.AfterFunc(2*time.Second, func() { r.prometheus.set(func(f *fakePrometheus) { f.up = false }) })
+		time.AfterFunc(3200*time.Millisecond, func() { r.prometheus.set(func(f *fakePrometheus) { f.up = true }) })
+		if report, err := r.Drain(ctx); !errors.Is(err, ErrUnconfirmed) {
+			t.Errorf("1.2 s without an answer end the drain: %+v, %v", report, err)
 		}
 	})
 }

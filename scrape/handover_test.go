@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -32,6 +33,7 @@ type simMember struct {
 	name       string
 	alive      bool            // the sidecar
 	prometheus bool            // runs
+	upSince    time.Time       // of prometheus
 	downSince  time.Time       // of prometheus
 	file       map[uint64]bool // target ids that Prometheus finds
 	scraping   map[uint64]bool // that it has scraped since they are in the file
@@ -70,7 +72,8 @@ func (w *world) makeTargets(from, to int) []target {
 		ls := labels.FromStrings("__address__", fmt.Sprintf("10.0.0.%d:80", i), "job", "j", "instance", fmt.Sprint(i))
 		out = append(out, target{
 			labels: ls, address: ls.Get("__address__"), id: identity(ls, "u"), key: placement.Key(fmt.Sprint(i)),
-			public: publicHash(ls, nil), group: &targetgroup.Group{Source: fmt.Sprint(i)},
+			public: publicHash(ls, nil),
+			group:  &targetgroup.Group{Source: fmt.Sprint(i), Targets: []model.LabelSet{{"__address__": model.LabelValue(ls.Get("__address__"))}}},
 		})
 	}
 	return out
@@ -81,12 +84,16 @@ func (w *world) makeTargets(from, to int) []target {
 func (w *world) start(m *simMember) {
 	m.core = newCore(Config{Node: m.name, MinMembers: 1, Sharding: Sharding{Replicas: w.replicas}})
 	m.core.released = func(j *job, i int) { w.checkRelease(m, j.targets[i].id) }
-	m.core.setJobs([]JobSharding{{Job: "j", Replicas: w.replicas}}, []uint64{1}, w.now)
+	m.core.setJobs([]string{"j"}, []options{{digest: 1, replicas: w.replicas}}, w.now)
+	m.core.setLoaded(JobID("j"), w.now)
 	m.alive, m.told = true, ""
 	m.heard = map[string][]message{}
-	left := m.file
-	m.core.setTargets(JobID("j"), w.targets, func(t target) bool { return left[t.id] }, w.now)
-	m.startPrometheus()
+	left := map[string]bool{}
+	for _, t := range w.targets {
+		left[t.address] = m.file[t.id]
+	}
+	m.core.setTargets(JobID("j"), w.targets, left, w.now)
+	m.startPrometheus(w.now)
 	if m.file == nil {
 		m.file = map[uint64]bool{}
 	}
@@ -140,7 +147,7 @@ func (w *world) run(m *simMember) {
 		}
 	}
 	c.setCluster(cluster, w.now)
-	c.setPrometheus(m.prometheus, w.now)
+	c.setPrometheus(m.prometheus, m.upSince, w.now)
 	switch {
 	case (c.state == Joining || c.state == Unready) && m.prometheus:
 		c.setState(Active, w.now)
@@ -220,8 +227,9 @@ func (w *world) scrape(m *simMember) {
 	}
 }
 
-func (m *simMember) startPrometheus() {
+func (m *simMember) startPrometheus(now time.Time) {
 	if !m.prometheus {
+		m.upSince = now
 		m.prometheus, m.scraping, m.next = true, map[uint64]bool{}, map[uint64]time.Time{}
 	}
 }
@@ -321,7 +329,7 @@ func TestNobodyLetsGoBeforeSomebodyHolds(t *testing.T) {
 					w.kill(m, true)
 					w.start(m)
 				}
-				m.startPrometheus()
+				m.startPrometheus(w.now)
 			}
 			w.settle()
 			if n := w.covered(); n != len(w.targets) {
@@ -347,7 +355,7 @@ func (w *world) disturb() {
 		if m.prometheus {
 			m.stopPrometheus(w.now)
 		} else if m.alive {
-			m.startPrometheus()
+			m.startPrometheus(w.now)
 		}
 	case 5: // targets come and go
 		n := 30 + w.rng.IntN(30)
@@ -368,18 +376,59 @@ func (w *world) disturb() {
 	}
 }
 
+// A change of shard_by, say, rolls out member by member: the same targets get
+// other keys.
+func TestRollOutOfOtherKeys(t *testing.T) {
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			w := newWorld(t, seed, 3, 40, 1+int(seed%2))
+			w.interval = 10 * time.Second
+			w.settle()
+			w.targets = slices.Clone(w.targets)
+			for i := range w.targets {
+				w.targets[i].key = placement.Key(fmt.Sprint("other", i))
+			}
+			for _, m := range w.members {
+				for range w.rng.IntN(100) {
+					w.step()
+				}
+				m.core.setJobs([]string{"j"}, []options{{digest: 2, replicas: w.replicas}}, w.now)
+				m.core.setTargets(JobID("j"), w.targets, nil, w.now)
+			}
+			w.settle()
+			if n := w.covered(); n != len(w.targets) {
+				t.Errorf("%d of %d targets are scraped", n, len(w.targets))
+			}
+		})
+	}
+}
+
+func TestTargetsWhoseLabelsChangeStayAwaited(t *testing.T) {
+	w := newWorld(t, 1, 1, 3, 1)
+	c := w.members[0].core
+	c.setState(Active, w.now)
+	changed := slices.Clone(w.targets)
+	for i := range changed {
+		changed[i].id++
+	}
+	c.setTargets(JobID("j"), changed, nil, w.now)
+	if c.facts().AppliedView != 0 {
+		t.Error("applied, and nothing was ever seen to be scraped")
+	}
+}
+
 func TestDrainEndsWhenHeirsAreSeenToScrape(t *testing.T) {
 	w := newWorld(t, 1, 3, 60, 1)
 	w.settle()
 	m := w.members[1]
 	m.core.setState(Draining, w.now)
-	total, handed, open := m.core.drained()
+	total, handed, open := m.core.drained(w.now)
 	if total == 0 || len(handed) != 0 || len(open) != total {
 		t.Fatalf("at the start: total %d, handed %v, open %d; nothing can be handed over yet", total, handed, len(open))
 	}
 	for range 100 {
 		w.step()
-		if total, handed, open = m.core.drained(); len(open) == 0 {
+		if total, handed, open = m.core.drained(w.now); len(open) == 0 {
 			break
 		}
 	}
@@ -413,4 +462,32 @@ func TestFrozenKeepsAndAdoptsNothing(t *testing.T) {
 	w.start(w.members[1])
 	w.start(w.members[2])
 	w.settle()
+}
+
+// With a hundred members that gossip now and then, this runs many times a second.
+func BenchmarkSetCluster(b *testing.B) {
+	c := newCore(Config{Node: "m000", MinMembers: 1})
+	now := time.Unix(1_000_000, 0)
+	names, next := make([]string, 200), make([]options, 200)
+	for i := range names {
+		names[i], next[i].replicas = fmt.Sprint("job", i), 1
+	}
+	c.setJobs(names, next, now)
+	cluster := Cluster{Known: true}
+	for i := range 100 {
+		m := Member{Name: fmt.Sprintf("m%03d", i+1), State: Active, Jobs: map[uint64]JobView{}}
+		for _, name := range names {
+			m.Jobs[JobID(name)] = JobView{1, 1}
+		}
+		cluster.Members = append(cluster.Members, m)
+	}
+	for _, name := range names {
+		c.setTargets(JobID(name), nil, nil, now)
+		c.setLoaded(JobID(name), now)
+	}
+	c.setState(Active, now)
+	b.ReportAllocs()
+	for b.Loop() {
+		c.setCluster(cluster, now)
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
-	"github.com/prometheus/prometheus/discovery/targetgroup"
 
 	"github.com/ringside-project/ringside/scrape/placement"
 )
@@ -13,17 +12,20 @@ import (
 // job is one scrape job: its targets, who owns them, and which of them are in
 // this member's file. It knows no clock, no disk and no network.
 type job struct {
-	id       uint64
-	name     string
-	options  uint64 // digest of what decides keys and owners, equal on all members once a configuration has rolled out
-	replicas int
-	synced   bool // its discovery has answered: targets are known
+	id      uint64
+	name    string
+	options         // by which targets were made
+	next    options // by which the next ones will be
+	synced  bool    // its discovery has answered: targets are known
+	overdue bool    // it should have long ago; nobody waits for it any more
+	loaded  bool    // Prometheus has been seen to run with a configuration that has the job
 
 	targets []target // replaced whole, never changed
 	keys    []uint64 // of targets
 
-	members   *placement.Members // that may own targets: the view
-	view      uint64             // digest of members and options
+	members   *placement.Members // that may own targets
+	view      uint64             // digest of members and viewed
+	viewed    options            // the view's
 	viewSince time.Time
 	self      int32   // index of this member in members; -1: it may not own
 	owners    []int32 // replicas per target, indexes into members, -1 for none
@@ -35,6 +37,12 @@ type job struct {
 	dirty   bool   // the file does not hold what it should
 }
 
+// options are what decides the owners of a job's targets, beside the members.
+type options struct {
+	digest   uint64 // of the rules that make the keys, equal on all members once a configuration has rolled out
+	replicas int
+}
+
 // hold is what this member has to do with one target.
 type hold struct {
 	held    bool  // in the file, or to be written to it
@@ -42,12 +50,6 @@ type hold struct {
 	awaited bool  // not applied until seen: it may have come from another member
 	since   int64 // when it was written to the file, Unix milliseconds; 0: not yet
 	series  int32 // that its last scrape brought
-}
-
-// origin names a target as discovered, whatever relabelling makes of it.
-type origin struct {
-	group *targetgroup.Group
-	index int
 }
 
 // JobID is what a job is called between members.
@@ -71,22 +73,25 @@ func (j *job) owns(i int) bool {
 	return j.targets[i].everywhere || slices.Contains(j.ownersOf(i), j.self)
 }
 
-// setTargets replaces the job's targets. What was held stays held: a target
-// with the same identity as it is, and one that new rules give other labels or
-// another key until its owner, who may not have the new rules yet, confirms
-// it. inFile tells which targets the file left by an earlier run holds; nil:
+// setTargets replaces the job's targets, and puts the options in force by
+// which they were made. What was held stays held: a target with the same
+// identity as it is, and one that has other labels now, or by new rules
+// another key, until its owner, who may not have the new rules yet, confirms
+// it. inFile tells which addresses the file left by an earlier run holds; nil:
 // it is ours.
-func (j *job) setTargets(targets []target, inFile func(target) bool) {
+func (j *job) setTargets(targets []target, inFile map[string]bool) {
 	byID := map[uint64]hold{}
-	byOrigin := map[origin]bool{}
+	byAddress := map[string]hold{}
 	for i, h := range j.holds {
 		if h.held {
-			t := j.targets[i]
-			byID[t.id] = h
-			byOrigin[origin{t.group, t.index}] = true
+			byID[j.targets[i].id] = h
+			byAddress[j.targets[i].discoveredAddress()] = h
 		}
 	}
-	j.targets = targets
+	if j.replicas != j.next.replicas {
+		j.members = nil // owners are of another shape
+	}
+	j.options, j.targets, j.synced, j.dirty = j.next, targets, true, true
 	j.keys = make([]uint64, len(targets))
 	j.holds = make([]hold, len(targets))
 	for i, t := range targets {
@@ -95,10 +100,9 @@ func (j *job) setTargets(targets []target, inFile func(target) bool) {
 			j.holds[i] = h
 			continue
 		}
-		j.holds[i].held = byOrigin[origin{t.group, t.index}] || (inFile != nil && inFile(t))
+		was := byAddress[t.discoveredAddress()]
+		j.holds[i] = hold{held: was.held || inFile[t.discoveredAddress()], awaited: was.awaited}
 	}
-	j.dirty = true
-	j.synced = true
 	if j.members != nil {
 		j.owners = placement.Assign(j.members, j.replicas, j.keys, nil)
 	}
@@ -107,7 +111,10 @@ func (j *job) setTargets(targets []target, inFile func(target) bool) {
 // setView replaces the members that may own the job's targets, and tells
 // moved, which may be nil, of every target whose owners change.
 func (j *job) setView(members *placement.Members, node string, now time.Time, moved func(i int, from, to string)) bool {
-	view := digest(members.Digest(), j.options)
+	if members == j.members && j.viewed == j.options {
+		return false
+	}
+	view := digest(members.Digest(), j.digest, uint64(j.replicas))
 	if j.members != nil && view == j.view {
 		return false
 	}
@@ -117,7 +124,7 @@ func (j *job) setView(members *placement.Members, node string, now time.Time, mo
 	} else {
 		j.owners = placement.Reassign(prev, members, j.replicas, j.keys, prevOwners)
 	}
-	j.members, j.view, j.viewSince = members, view, now
+	j.members, j.view, j.viewed, j.viewSince = members, view, j.options, now
 	j.self = indexOf(members, node)
 	if prev != nil && moved != nil {
 		for i := range j.targets {

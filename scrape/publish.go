@@ -15,8 +15,10 @@ import (
 func (e *engine) publish() {
 	facts := e.core.facts()
 	news := e.published
-	news.Series = facts.Series // which change with every scrape
-	if !reflect.DeepEqual(facts, news) || facts.Series != e.published.Series && e.now.Sub(e.factsAt) >= seriesInterval {
+	change := max(facts.Series-news.Series, news.Series-facts.Series) // with every scrape
+	load := change*20 > news.Series && e.now.Sub(e.factsAt) >= seriesInterval
+	news.Series = facts.Series
+	if !reflect.DeepEqual(facts, news) || load {
 		e.published, e.factsAt = facts, e.now
 		e.shown = time.Time{}
 		offer(e.Scrape.facts, facts)
@@ -32,7 +34,8 @@ func (e *engine) publish() {
 	}
 }
 
-// seriesInterval is how often peers are told of a changed load alone.
+// seriesInterval is how often at most peers are told of a load alone, and only
+// if it is 5 % off what they know.
 const seriesInterval = 5 * time.Second
 
 // show makes the new snapshot and sets the metrics.
@@ -41,11 +44,10 @@ func (e *engine) show(facts Facts) {
 		e.moves = slices.Clone(e.moves[extra:])
 	}
 	st := &Status{
-		Facts: facts, MembershipKnown: e.core.known, Synced: e.source != nil && e.core.synced(), Applied: e.ready,
-		NotReady: e.notReady(), Frozen: e.core.frozen(),
+		Facts: facts, NotReady: e.notReady(), Frozen: e.core.frozen(),
 		Source: SourceStatus{
 			Path: e.cfg.Prometheus.ConfigFile, GeneratedPath: e.cfg.Prometheus.GeneratedConfigFile,
-			LastReloadOK: e.sourceErr == "" && e.source != nil && e.pending == nil, LastError: e.sourceErr, LastReload: e.reloaded,
+			LastReloadOK: e.sourceErr == "" && e.source != nil && e.writeErr == "", LastError: e.sourceErr, LastReload: e.reloaded,
 			PrometheusLoaded: e.gen.number > 0 && e.health.loaded == e.gen.number, PrometheusError: e.health.err,
 			Warnings: slices.Clone(e.warnings),
 		},
@@ -98,7 +100,8 @@ func (e *engine) notReady() []string {
 	add(e.source == nil && e.sourceErr != "", "no configuration written: %s", e.sourceErr)
 	add(e.pending != nil, "configuration cannot be written: %s", e.writeErr)
 	for _, name := range e.core.names {
-		add(!e.core.jobs[JobID(name)].synced, "job %q: %s", name, e.files[JobID(name)].waitsFor)
+		j := e.core.jobs[JobID(name)]
+		add(!j.synced && !j.overdue, "job %q: %s", name, e.files[JobID(name)].waitsFor)
 	}
 	add(!e.core.known, "the members of the cluster are not known yet")
 	add(!e.health.ready, "Prometheus at %s is not ready", e.cfg.Prometheus.URL)
@@ -122,28 +125,35 @@ func (e *engine) answerDrains() {
 	if len(e.waiting) == 0 {
 		return
 	}
-	report := e.drainReport()
-	done := report.Alone || report.PrometheusGone || len(report.Unconfirmed) == 0
+	_, _, open := e.core.drained(e.now)
+	done := len(open) == 0 || !e.core.heirs() || e.prometheusGone()
 	e.waiting = slices.DeleteFunc(e.waiting, func(ask drainAsk) bool {
-		switch {
-		case done:
-			level.Info(e.logger).Log("msg", "drained", "targets", report.Targets, "unconfirmed", len(report.Unconfirmed),
-				"alone", report.Alone, "prometheus_gone", report.PrometheusGone)
-			ask.answer <- drainAnswer{report, nil}
-		case ask.ctx.Err() != nil:
-			ask.answer <- drainAnswer{report, ErrUnconfirmed}
-		default:
+		if !done && ask.ctx.Err() == nil {
 			return false
 		}
+		report := e.drainReport()
+		level.Info(e.logger).Log("msg", "drained", "done", done, "targets", report.Targets, "unconfirmed", len(report.Unconfirmed),
+			"alone", report.Alone, "prometheus_gone", report.PrometheusGone)
+		var err error
+		if !done {
+			err = ErrUnconfirmed
+		}
+		ask.answer <- drainAnswer{report, err}
 		return true
 	})
 }
 
+// prometheusGone tells whether there is nothing to hand over: what is not
+// scraped any more is for the heirs to adopt.
+func (e *engine) prometheusGone() bool {
+	return !e.health.ready && e.now.Sub(e.health.since) >= unreadyAfter
+}
+
 func (e *engine) drainReport() DrainReport {
-	total, handed, open := e.core.drained()
+	total, handed, open := e.core.drained(e.now)
 	report := DrainReport{
 		Targets: total, Handed: handed, Unconfirmed: []string{}, Alone: !e.core.heirs(),
-		PrometheusGone: !e.health.ready && e.now.Sub(e.health.since) >= probeInterval,
+		PrometheusGone: e.prometheusGone(),
 	}
 	for _, h := range open {
 		report.Unconfirmed = append(report.Unconfirmed, scrapeURL(h.job.targets[h.index].labels, e.files[h.job.id].resolver.job.Config))

@@ -14,34 +14,33 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/google/renameio/v2"
 	"github.com/prometheus/common/model"
-
-	"github.com/ringside-project/ringside/scrape/promconfig"
 )
-
-// fileGroup is one target group of a file_sd file, as Prometheus reads it.
-type fileGroup struct {
-	Targets []string          `json:"targets"`
-	Labels  map[string]string `json:"labels,omitempty"`
-}
 
 // entry is one target of a file_sd file: its address and its other labels as JSON.
 type entry struct {
 	address, labels string
 }
 
-// entryOf gives t as the file has it: the labels that the job's rules, or the
-// scrape itself, can read, as they were discovered, before relabelling.
-func entryOf(t target, job promconfig.Job, self model.LabelSet) (entry, error) {
+// reader is what the rules of a job can read of a discovered target.
+type reader struct {
+	reads   func(label string) bool
+	self    bool // this member's own labels
+	restore bool // the discovered __meta_filepath, under another name
+}
+
+// entryOf gives t as the file has it: the labels that one of the readers can
+// read, as they were discovered, before relabelling.
+func entryOf(t target, readers []reader, self model.LabelSet) (entry, error) {
 	discovered := t.group.Targets[t.index]
 	kept := make(map[string]string, len(discovered)+len(t.group.Labels))
 	for _, set := range []model.LabelSet{t.group.Labels, discovered} {
 		for name, value := range set {
-			if name != model.AddressLabel && job.ReadsLabel(string(name)) {
+			if name != model.AddressLabel && slices.ContainsFunc(readers, func(r reader) bool { return r.reads(string(name)) }) {
 				kept[string(name)] = string(value)
 			}
 		}
 	}
-	if job.ReadsSelf {
+	if slices.ContainsFunc(readers, func(r reader) bool { return r.self }) {
 		for name, value := range self {
 			kept[string(name)] = string(value)
 		}
@@ -49,16 +48,12 @@ func entryOf(t target, job promconfig.Job, self model.LabelSet) (entry, error) {
 	// Prometheus's own file_sd sets this label to the name of our file.
 	if path, ok := kept[filepathLabel]; ok {
 		delete(kept, filepathLabel)
-		if job.RestoreFilepath {
+		if slices.ContainsFunc(readers, func(r reader) bool { return r.restore }) {
 			kept[ownFilepathLabel] = path
 		}
 	}
-	address := discovered[model.AddressLabel]
-	if address == "" {
-		address = t.group.Labels[model.AddressLabel]
-	}
 	text, err := json.Marshal(kept)
-	return entry{string(address), string(text)}, err
+	return entry{t.discoveredAddress(), string(text)}, err
 }
 
 // render gives the file_sd file with the entries: one target group a line,
@@ -97,30 +92,26 @@ func render(entries []entry) []byte {
 	return out.Bytes()
 }
 
-// readEntries reads a file that render wrote, in this run or an earlier one.
-func readEntries(path string) (map[entry]bool, []byte, error) {
+// readAddresses gives the addresses of the targets in a file that an earlier
+// run wrote, and the whole of the file.
+func readAddresses(path string) (map[string]bool, []byte, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	var groups []fileGroup
+	var groups []struct {
+		Targets []string `json:"targets"`
+	}
 	if err := json.Unmarshal(content, &groups); err != nil {
 		return nil, content, fmt.Errorf("read targets %s: %w", path, err)
 	}
-	entries := map[entry]bool{}
+	addresses := map[string]bool{}
 	for _, g := range groups {
-		if g.Labels == nil {
-			g.Labels = map[string]string{}
-		}
-		text, err := json.Marshal(g.Labels)
-		if err != nil {
-			return nil, content, fmt.Errorf("read targets %s: %w", path, err)
-		}
 		for _, address := range g.Targets {
-			entries[entry{address, string(text)}] = true
+			addresses[address] = true
 		}
 	}
-	return entries, content, nil
+	return addresses, content, nil
 }
 
 // writeFile puts content at path whole or not at all, and so that it outlives
@@ -128,6 +119,9 @@ func readEntries(path string) (map[entry]bool, []byte, error) {
 // find half a file nor none.
 func writeFile(path string, content []byte, mode fs.FileMode) error {
 	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make directory %s: %w; the sidecar must be able to write there", dir, err)
+	}
 	if err := renameio.WriteFile(path, content, mode, renameio.WithTempDir(dir), renameio.IgnoreUmask()); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
@@ -144,7 +138,8 @@ func writeFile(path string, content []byte, mode fs.FileMode) error {
 // targetFile is one job's file_sd file.
 type targetFile struct {
 	path    string
-	written uint64 // hash of what the file holds, as far as we know
+	written uint64 // hash of what the file holds, if known
+	size    int64  // of it
 	known   bool
 }
 
@@ -158,6 +153,13 @@ func (f *targetFile) put(content []byte) (bool, error) {
 	if err := writeFile(f.path, content, 0o644); err != nil {
 		return false, err
 	}
-	f.written, f.known = sum, true
+	f.written, f.size, f.known = sum, int64(len(content)), true
 	return true, nil
+}
+
+// lost tells whether the file is not there any more, or not as we wrote it, as
+// far as can be seen without reading it.
+func (f *targetFile) lost() bool {
+	info, err := os.Stat(f.path)
+	return f.known && (err != nil || info.Size() != f.size)
 }

@@ -73,7 +73,7 @@ func (s *server) reload(ctx context.Context) error {
 // runtimeInfo is the part of /api/v1/status/runtimeinfo that tells what
 // Prometheus has loaded.
 type runtimeInfo struct {
-	StartTime           time.Time `json:"startTime"`
+	StartTime           time.Time `json:"startTime"` // to the nanosecond
 	ReloadConfigSuccess bool      `json:"reloadConfigSuccess"`
 	LastConfigTime      time.Time `json:"lastConfigTime"` // in whole seconds
 }
@@ -135,30 +135,31 @@ type supervisor struct {
 func (s *supervisor) run(ctx context.Context) {
 	ticker := time.NewTicker(probeInterval)
 	defer ticker.Stop()
-	l := loader{server: s.server, done: make(chan error, 1)}
+	attempts := make(chan attempt, 1)
+	var seen time.Time // lastConfigTime at the last attempt; zero: none since Prometheus is ready
 	loading := false
-	var trying generation
 	for {
 		select {
 		case <-ctx.Done():
 			if loading {
-				<-l.done
+				<-attempts
 			}
 			return
 		case s.want = <-s.wanted:
 			s.retryAt = time.Time{}
-		case err := <-l.done:
-			loading = false
-			s.tried(ctx, trying, err)
+		case a := <-attempts:
+			loading, seen = false, a.seen
+			s.tried(ctx, a)
 		case <-ticker.C:
 		}
 		s.probe(ctx)
 		if !s.now.ready {
-			l.before = time.Time{}
+			seen = time.Time{}
 		}
 		if s.now.ready && !loading && s.want.number > s.now.loaded && !time.Now().Before(s.retryAt) {
-			loading, trying = true, s.want
-			go l.load(ctx, trying)
+			loading = true
+			a := attempt{want: s.want, seen: seen}
+			go func() { attempts <- s.server.load(ctx, a) }()
 		}
 		offer(s.out, s.now)
 	}
@@ -175,56 +176,54 @@ func (s *supervisor) probe(ctx context.Context) {
 	}
 }
 
-// tried notes how an attempt to load ended.
-func (s *supervisor) tried(ctx context.Context, gen generation, err error) {
-	if err == nil {
+// tried notes how an attempt ended.
+func (s *supervisor) tried(ctx context.Context, a attempt) {
+	if a.err == nil {
 		if s.now.ready {
-			s.now.loaded = gen.number
+			s.now.loaded = a.want.number
 		}
 		s.now.err = ""
-		level.Info(s.logger).Log("msg", "prometheus runs with the generated configuration", "generation", gen.number)
+		level.Info(s.logger).Log("msg", "prometheus runs with the generated configuration", "generation", a.want.number)
 		return
 	}
 	s.retryAt = time.Now().Add(pollInterval)
-	if errors.Is(err, errLifecycleOff) {
+	if errors.Is(a.err, errLifecycleOff) {
 		s.retryAt = time.Now().Add(time.Second)
 	}
-	if s.now.err != err.Error() && ctx.Err() == nil {
-		s.now.err = err.Error()
-		level.Warn(s.logger).Log("msg", "prometheus does not run with the generated configuration yet", "generation", gen.number, "err", err)
+	if s.now.err != a.err.Error() && ctx.Err() == nil {
+		s.now.err = a.err.Error()
+		level.Warn(s.logger).Log("msg", "prometheus does not run with the generated configuration yet", "generation", a.want.number, "err", a.err)
 	}
 }
 
-// loader makes Prometheus run with a generation, or finds that it does.
-type loader struct {
-	server *server
-	done   chan error
-	before time.Time // lastConfigTime at an earlier look; zero: none
+// attempt is one try to make Prometheus run with a generation.
+type attempt struct {
+	want generation
+	seen time.Time // lastConfigTime at the attempt before, then at this one
+	err  error     // nil: it runs with it
 }
 
-func (l *loader) load(ctx context.Context, want generation) {
-	l.done <- l.try(ctx, want)
-}
-
-func (l *loader) try(ctx context.Context, want generation) error {
-	info, err := l.server.info(ctx)
+// load makes Prometheus run with the generation that is wanted, or finds that
+// it does. Prometheus tells the time of its last load in whole seconds: one
+// within the second of the writing counts only if it was seen to happen, or
+// if Prometheus itself was started after the writing.
+func (s *server) load(ctx context.Context, a attempt) attempt {
+	info, err := s.info(ctx)
 	if err != nil {
-		return err
+		a.err = err
+		return a
 	}
-	before := l.before
-	l.before = info.LastConfigTime
-	// Its time is in whole seconds: a load within the second of the writing
-	// counts only if it was seen to happen.
-	fresh := info.LastConfigTime.After(want.written) ||
-		(!before.IsZero() && info.LastConfigTime.After(before) && !info.LastConfigTime.Before(want.written.Truncate(time.Second)))
-	if fresh && info.ReloadConfigSuccess {
-		return nil
+	written, loaded := a.want.written, info.LastConfigTime
+	seen := !a.seen.IsZero() && loaded.After(a.seen) && !loaded.Before(written.Truncate(time.Second))
+	a.seen = loaded
+	if info.ReloadConfigSuccess && (seen || loaded.After(written) || info.StartTime.After(written)) {
+		return a
 	}
-	err = l.server.reload(ctx)
-	if errors.Is(err, errLifecycleOff) {
-		return fmt.Errorf("%w: waiting for its --config.auto-reload", err)
+	a.err = s.reload(ctx)
+	if errors.Is(a.err, errLifecycleOff) {
+		a.err = fmt.Errorf("%w: waiting for its --config.auto-reload", a.err)
 	}
-	return err
+	return a
 }
 
 // offer puts v into the one-slot channel, in place of an older one not yet read.

@@ -21,9 +21,11 @@ type fakePrometheus struct {
 	up        bool
 	lifecycle bool
 	refuses   string    // what it says of its configuration; empty: it loads it
+	started   time.Time // startTime
 	loaded    time.Time // lastConfigTime
 	reloads   int
-	hangs     bool // in a reload
+	hangs     bool   // in a reload
+	onReload  func() // called at each
 }
 
 func (f *fakePrometheus) set(change func(*fakePrometheus)) {
@@ -48,10 +50,13 @@ func (f *fakePrometheus) RoundTrip(req *http.Request) (*http.Response, error) {
 	status, body := http.StatusOK, ""
 	switch req.URL.Path {
 	case "/api/v1/status/runtimeinfo":
-		body = fmt.Sprintf(`{"status":"success","data":{"reloadConfigSuccess":%v,"lastConfigTime":%q}}`,
-			f.refuses == "", f.loaded.UTC().Truncate(time.Second).Format(time.RFC3339))
+		body = fmt.Sprintf(`{"status":"success","data":{"startTime":%q,"reloadConfigSuccess":%v,"lastConfigTime":%q}}`,
+			f.started.UTC().Format(time.RFC3339Nano), f.refuses == "", f.loaded.UTC().Truncate(time.Second).Format(time.RFC3339))
 	case "/-/reload":
 		f.reloads++
+		if f.onReload != nil {
+			f.onReload()
+		}
 		switch {
 		case !f.lifecycle:
 			status, body = http.StatusForbidden, "Lifecycle API is not enabled."
@@ -137,6 +142,19 @@ func TestPrometheusWithoutLifecycleReloadsByItself(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		if h := now(); h.loaded != 1 || h.err != "" {
 			t.Errorf("after: %+v", h)
+		}
+	})
+}
+
+func TestPrometheusStartedInTheSecondOfTheWriting(t *testing.T) {
+	f := &fakePrometheus{}
+	supervise(t, f, func(wanted chan generation, now func() health) {
+		offer(wanted, generation{number: 1, written: time.Now()})
+		time.Sleep(300 * time.Millisecond)
+		f.set(func(f *fakePrometheus) { f.up, f.started, f.loaded = true, time.Now(), time.Now() })
+		time.Sleep(2 * time.Second)
+		if h := now(); h.loaded != 1 {
+			t.Errorf("%+v", h)
 		}
 	})
 }

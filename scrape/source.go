@@ -43,6 +43,7 @@ type sourceWatcher struct {
 	last     *promconfig.Source // the last good one
 	seen     uint64             // digest of the states of all files
 	bad      bool
+	why      string // it is bad
 }
 
 // reloadAsk asks for the source to be read now, with these options.
@@ -119,20 +120,23 @@ func (w *sourceWatcher) read(sharding Sharding) error {
 	before, _ := fileStates(w.files()) // before reading: a change in between is seen at the next look
 	source, err := promconfig.Load(w.cfg.Prometheus.ConfigFile, sourceOptions(w.cfg, sharding))
 	if err != nil {
-		if !w.bad {
+		if err.Error() != w.why {
 			level.Error(w.logger).Log("msg", "source refused, the last good one stays", "err", err)
 		}
-		w.bad, w.seen = true, before
+		w.bad, w.why, w.seen = true, err.Error(), before
 		offer(w.out, loaded{err: err})
 		return err
 	}
 	if w.bad {
 		level.Info(w.logger).Log("msg", "source is good again", "path", w.cfg.Prometheus.ConfigFile)
 	}
-	w.bad, w.last, w.sharding = false, source, sharding
+	looked := w.files()
+	w.bad, w.why, w.last, w.sharding = false, "", source, sharding
 	w.watch(source.Dirs)
 	rules, newest := fileStates(source.RuleFiles)
-	w.seen, _ = fileStates(w.files())
+	if w.seen = before; !slices.Equal(looked, w.files()) {
+		w.seen = 0 // the state before reading is not known: read once more at the next look
+	}
 	offer(w.out, loaded{source: source, sharding: sharding, rules: rules, newest: newest})
 	return nil
 }

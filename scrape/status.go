@@ -67,14 +67,11 @@ type Sample struct {
 // has been handed out.
 type Status struct {
 	Facts
-	MembershipKnown bool
-	Synced          bool     // every job's discovery has answered
-	Applied         bool     // all owned targets have been seen to be scraped since Prometheus became ready
-	NotReady        []string // what is missing for this member to be ready, for a person; empty: ready
-	Frozen          bool     // fewer than min_members are alive: nothing is adopted
-	Source          SourceStatus
-	Jobs            []JobStatus // in the source's order
-	Moves           []Move      // the latest, newest last
+	NotReady []string // what is missing for this member to be ready, for a person; empty: ready
+	Frozen   bool     // fewer than min_members are alive: nothing is adopted
+	Source   SourceStatus
+	Jobs     []JobStatus // in the source's order
+	Moves    []Move      // the latest, newest last
 
 	view *snapshot
 }

@@ -1,6 +1,7 @@
 package scrape
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -38,6 +39,15 @@ type target struct {
 	everywhere bool // every member scrapes it
 }
 
+// discoveredAddress is where the target was discovered, whatever relabelling
+// makes of it.
+func (t target) discoveredAddress() string {
+	if address, ok := t.group.Targets[t.index][model.AddressLabel]; ok {
+		return string(address)
+	}
+	return string(t.group.Labels[model.AddressLabel])
+}
+
 // resolver turns one job's discovered target groups into targets.
 type resolver struct {
 	job      promconfig.Job
@@ -45,6 +55,7 @@ type resolver struct {
 	self     model.LabelSet  // labels offered to the rules, of this member
 	external map[string]bool // names of external labels
 	cache    map[*targetgroup.Group]resolved
+	last     resolved // of all groups in cache
 }
 
 // resolved is what became of one target group.
@@ -64,6 +75,9 @@ func newResolver(job promconfig.Job, sharding JobSharding, self model.LabelSet, 
 // resolve returns all targets of groups, without duplicates, in an order that
 // depends on the targets alone. Groups it has seen before cost nothing.
 func (r *resolver) resolve(groups []*targetgroup.Group) resolved {
+	if len(groups) == len(r.cache) && !slices.ContainsFunc(groups, func(g *targetgroup.Group) bool { _, ok := r.cache[g]; return !ok }) {
+		return r.last
+	}
 	var all resolved
 	cache := make(map[*targetgroup.Group]resolved, len(groups))
 	for _, g := range groups {
@@ -81,18 +95,11 @@ func (r *resolver) resolve(groups []*targetgroup.Group) resolved {
 	}
 	r.cache = cache
 	slices.SortFunc(all.targets, func(a, b target) int {
-		if c := strings.Compare(a.address, b.address); c != 0 {
-			return c
-		}
-		if a.id != b.id {
-			if a.id < b.id {
-				return -1
-			}
-			return 1
-		}
-		return strings.Compare(a.group.Source, b.group.Source)
+		return cmp.Or(cmp.Compare(a.address, b.address), cmp.Compare(a.id, b.id),
+			cmp.Compare(a.group.Source, b.group.Source), cmp.Compare(a.index, b.index))
 	})
 	all.targets = slices.CompactFunc(all.targets, func(a, b target) bool { return a.id == b.id })
+	r.last = all
 	return all
 }
 

@@ -3,6 +3,7 @@ package scrape
 import (
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -122,6 +123,42 @@ func TestResolveAsPrometheusDoes(t *testing.T) {
 	}
 }
 
+// Pods with several ports, all of which a rule makes into one: which of them
+// stays must not depend on the order in which they come.
+func TestOrderOfDiscoveryDoesNotMatter(t *testing.T) {
+	job, external := loadJob(t, `scrape_configs:
+  - job_name: j
+    relabel_configs: [{source_labels: [__address__], regex: "([^:]+):.*", target_label: __address__, replacement: "$1:80"}]
+`)
+	groups := make([]*targetgroup.Group, 20)
+	for i := range groups {
+		g := &targetgroup.Group{Source: fmt.Sprint("pod/", i)}
+		for port := range 3 {
+			g.Targets = append(g.Targets, model.LabelSet{"__address__": model.LabelValue(fmt.Sprintf("10.0.0.%d:%d", i, 8000+port))})
+		}
+		groups[i] = g
+	}
+	var first string
+	for range 20 {
+		rand.Shuffle(len(groups), func(i, j int) { groups[i], groups[j] = groups[j], groups[i] })
+		var entries []entry
+		for _, target := range newResolver(job, JobSharding{Replicas: 1}, nil, external).resolve(groups).targets {
+			en, err := entryOf(target, readersOf(job), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			entries = append(entries, en)
+		}
+		text := string(render(entries))
+		if first == "" {
+			first = text
+		}
+		if text != first {
+			t.Fatalf("other bytes for the same targets:\n%s\n%s", first, text)
+		}
+	}
+}
+
 func TestSamplesFindTheirTarget(t *testing.T) {
 	job, external := loadJob(t, `global: {external_labels: {region: "${NOT_OURS}", dc: one}}
 scrape_configs: [{job_name: j}]
@@ -178,7 +215,7 @@ func TestFileHoldsOnlyLabelsThatCanMatter(t *testing.T) {
 	}
 	var entries []entry
 	for _, target := range r.resolve([]*targetgroup.Group{g}).targets {
-		en, err := entryOf(target, job, self)
+		en, err := entryOf(target, readersOf(job), self)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -213,7 +250,7 @@ func TestRender(t *testing.T) {
 	}).targets
 	var entries []entry
 	for _, target := range targets {
-		en, err := entryOf(target, job, self)
+		en, err := entryOf(target, readersOf(job), self)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,24 +270,26 @@ func TestRender(t *testing.T) {
 	if string(got) != string(want) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	left, _, err := readEntries(golden)
-	if err != nil {
-		t.Fatal(err)
+	left, _, err := readAddresses(golden)
+	if err != nil || len(left) != 3 || !left["a:1"] || !left["b:1"] || !left["c:1"] {
+		t.Errorf("read again: %v, %v", left, err)
 	}
-	for _, en := range entries {
-		if !left[en] {
-			t.Errorf("%v is not found again in its own file", en)
-		}
-	}
+}
+
+func readersOf(job promconfig.Job) []reader {
+	return []reader{{reads: job.ReadsLabel, self: job.ReadsSelf, restore: job.RestoreFilepath}}
 }
 
 func TestWriteFileKeepsTheOldOneWhenItCannotWrite(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "targets", "j.json")
 	f := targetFile{path: path}
-	if _, err := f.put([]byte("[]\n")); err == nil || !strings.Contains(err.Error(), path) {
-		t.Fatalf("no directory: error %v, want one with the path", err)
+	if err := os.WriteFile(filepath.Dir(path), nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if _, err := f.put([]byte("[]\n")); err == nil || !strings.Contains(err.Error(), filepath.Dir(path)) {
+		t.Fatalf("a file in the way of the directory: error %v, want one with the path", err)
+	}
+	if err := os.Remove(filepath.Dir(path)); err != nil {
 		t.Fatal(err)
 	}
 	for i, want := range []bool{true, false} {
@@ -274,4 +313,18 @@ func BenchmarkResolve(b *testing.B) {
 		newResolver(job, JobSharding{Job: "kubernetes-pods", Replicas: 1}, self, external).resolve([]*targetgroup.Group{g})
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/target")
+}
+
+func BenchmarkResolveUnchanged(b *testing.B) {
+	job, external := loadJob(b, "scrape_configs: [{job_name: j}]\n")
+	groups := make([]*targetgroup.Group, 100_000)
+	for i := range groups {
+		address := model.LabelValue(fmt.Sprintf("10.%d.%d.%d:80", i>>16, i>>8&255, i&255))
+		groups[i] = &targetgroup.Group{Source: fmt.Sprint("pod/", i), Targets: []model.LabelSet{{"__address__": address}}}
+	}
+	r := newResolver(job, JobSharding{Job: "j", Replicas: 1}, self, external)
+	r.resolve(groups)
+	for b.Loop() {
+		r.resolve(groups)
+	}
 }

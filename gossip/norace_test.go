@@ -1,0 +1,10 @@
+//go:build !race
+
+package gossip
+
+import "time"
+
+const (
+	underRace = false
+	lossLasts = 10 * time.Minute
+)
