@@ -174,6 +174,7 @@ const (
 	settleView    = 2 * time.Second        // a view must be that old before a target is released: gossip is on its way
 	syncTimeout   = time.Minute            // a job whose discovery is silent so long holds nobody in joining
 	quietAfter    = time.Second            // a discovery that sends in many parts is complete when silent so long
+	completeAfter = 5 * time.Second        // or so long after its first part, if it is never silent
 	writeTime     = 300 * time.Millisecond // without another event until a file counts as written
 	pollInterval  = 5 * time.Second        // between two looks at the source, and between two tries of what was refused
 )

@@ -23,9 +23,12 @@ type sightings struct {
 	mu      sync.Mutex
 	sources map[int]discoverySource // those in use
 	nextID  int                     // one that is started anew has a new one: it has not answered
-	last    map[int]time.Time
+	sent    map[int]sending
 	failed  map[int]error
 }
+
+// sending is when a discovery first sent something and when it last did.
+type sending struct{ first, last time.Time }
 
 // discoverySource is a discovery of the user's, of one job or of several that
 // have an equal one, and what the rules of all these jobs can read.
@@ -36,7 +39,7 @@ type discoverySource struct {
 }
 
 func newSightings() *sightings {
-	return &sightings{sources: map[int]discoverySource{}, last: map[int]time.Time{}, failed: map[int]error{}}
+	return &sightings{sources: map[int]discoverySource{}, sent: map[int]sending{}, failed: map[int]error{}}
 }
 
 // track wraps the jobs' discoveries so that their answers are noted, and that
@@ -92,7 +95,7 @@ func (s *sightings) use(sources []discoverySource) []int {
 	}
 	for id := range before {
 		if _, stays := s.sources[id]; !stays {
-			delete(s.last, id)
+			delete(s.sent, id)
 			delete(s.failed, id)
 		}
 	}
@@ -129,9 +132,15 @@ func (s *sightings) strip(id int, groups []*targetgroup.Group) []*targetgroup.Gr
 func (s *sightings) note(id int, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, used := s.sources[id]; used {
-		s.last[id] = now
+	if _, used := s.sources[id]; !used {
+		return
 	}
+	sent := s.sent[id]
+	if sent.first.IsZero() {
+		sent.first = now
+	}
+	sent.last = now
+	s.sent[id] = sent
 }
 
 func (s *sightings) fail(id int, err error) {
@@ -140,28 +149,28 @@ func (s *sightings) fail(id int, err error) {
 	s.failed[id] = err
 }
 
-// answered tells what of the discoveries is still waited for, for a person: an
-// answer of each, and then silence for quietAfter, since some, Kubernetes' for
-// one, send their first answer in many parts. last is when the latest sent.
-func (s *sightings) answered(tracking discovery.Configs, now time.Time) (last time.Time, waitsFor string) {
+// waitsFor tells what of the discoveries is still waited for, for a person; it
+// is empty when what the manager handed on at received is complete. That takes
+// an answer of each, and then silence for quietAfter, since some, Kubernetes'
+// for one, send their first answer in many parts; but no more than
+// completeAfter, since some are never silent.
+func (s *sightings) waitsFor(tracking discovery.Configs, received, now time.Time) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range tracking {
 		t := c.(tracked)
-		at, sent := s.last[t.id]
+		sent, answered := s.sent[t.id]
 		switch err := s.failed[t.id]; {
 		case err != nil:
-			return last, fmt.Sprintf("%s discovery: %s", t.Name(), err)
-		case !sent:
-			return last, fmt.Sprintf("%s discovery has not answered yet", t.Name())
-		case now.Sub(at) < quietAfter:
-			return last, fmt.Sprintf("%s discovery is still sending", t.Name())
-		}
-		if at.After(last) {
-			last = at
+			return fmt.Sprintf("%s discovery: %s", t.Name(), err)
+		case !answered:
+			return fmt.Sprintf("%s discovery has not answered yet", t.Name())
+		case now.Sub(sent.first) >= completeAfter:
+		case now.Sub(sent.last) < quietAfter, sent.last.After(received):
+			return fmt.Sprintf("%s discovery is still sending", t.Name())
 		}
 	}
-	return last, ""
+	return ""
 }
 
 // tracked is a discovery whose answers are noted. The manager compares

@@ -86,8 +86,7 @@ func TestAnEmptyAnswerIsAnAnswerAndSilenceIsNone(t *testing.T) {
 		go d.Run(ctx, up)
 		waits := func() string {
 			synctest.Wait()
-			_, waitsFor := s.answered(tracking, time.Now())
-			return waitsFor
+			return s.waitsFor(tracking, time.Now(), time.Now())
 		}
 
 		time.Sleep(time.Hour)
@@ -110,6 +109,23 @@ func TestAnEmptyAnswerIsAnAnswerAndSilenceIsNone(t *testing.T) {
 		cancel()
 		if _, open := <-up; open {
 			t.Error("the channel stays open after the end")
+		}
+	})
+}
+
+func TestADiscoveryThatIsNeverSilentIsCompleteInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSightings()
+		tracking := s.track([]promconfig.Job{jobOf("j", discovery.StaticConfig{{Source: "x"}})})["j"]
+		for start := time.Now(); time.Since(start) < completeAfter; time.Sleep(quietAfter / 2) {
+			s.note(tracking[0].(tracked).id, time.Now())
+			if s.waitsFor(tracking, time.Now(), time.Now()) == "" {
+				t.Fatalf("complete %s after its first part", time.Since(start))
+			}
+		}
+		s.note(tracking[0].(tracked).id, time.Now())
+		if waitsFor := s.waitsFor(tracking, time.Now().Add(-time.Second), time.Now()); waitsFor != "" {
+			t.Errorf("still waits: %s", waitsFor)
 		}
 	})
 }
@@ -141,7 +157,7 @@ func TestADiscoveryThatComesBackHasNotAnswered(t *testing.T) {
 	s.track([]promconfig.Job{jobOf("j", y)})
 	s.note(first.id, time.Now().Add(-time.Hour)) // the last word of one that was stopped
 	again := s.track([]promconfig.Job{jobOf("j", x)})["j"]
-	if _, waitsFor := s.answered(again, time.Now()); waitsFor == "" {
+	if s.waitsFor(again, time.Now(), time.Now()) == "" {
 		t.Error("it was started anew, but counts as having answered")
 	}
 }
@@ -152,7 +168,7 @@ func TestADiscoveryThatCannotStartSaysWhy(t *testing.T) {
 	if _, err := tracking[0].NewDiscoverer(discovery.DiscovererOptions{}); err == nil {
 		t.Fatal("no error")
 	}
-	if _, waitsFor := s.answered(tracking, time.Now()); waitsFor != "broken discovery: no such cluster" {
+	if waitsFor := s.waitsFor(tracking, time.Now(), time.Now()); waitsFor != "broken discovery: no such cluster" {
 		t.Errorf("waits for %q", waitsFor)
 	}
 }

@@ -236,17 +236,12 @@ func (e *engine) transition() {
 func (e *engine) resolve() {
 	for _, name := range e.core.names {
 		f := e.files[JobID(name)]
-		_, sent := e.groups[name]
-		switch last, waitsFor := e.seen.answered(f.tracking, e.now); {
-		case !sent:
-			f.waitsFor = "discovery has not answered yet"
-		case f.complete:
-		case waitsFor != "":
-			f.waitsFor = waitsFor
-		case last.After(e.received) && e.now.Sub(last) < pollInterval:
-			f.waitsFor = "discovery is still sending"
-		default:
-			f.complete, f.waitsFor = true, ""
+		if !f.complete {
+			f.waitsFor = e.seen.waitsFor(f.tracking, e.received, e.now)
+			if _, sent := e.groups[name]; !sent {
+				f.waitsFor = "discovery has not answered yet"
+			}
+			f.complete = f.waitsFor == ""
 		}
 		if f.complete && f.resolved.Before(e.received) {
 			e.setTargets(name, f, false)

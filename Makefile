@@ -1,0 +1,107 @@
+# Ringside is made with the go command alone: no C compiler, no Docker. `make
+# help` lists what there is to make.
+
+GO      ?= go
+VERSION ?= $(or $(shell git describe --tags --dirty 2>/dev/null),0.1.0-dev)
+
+# The Prometheus server of the demo and of the end-to-end tests; another one may
+# be named: make e2e PROMETHEUS=/usr/local/bin/prometheus
+PROMETHEUS ?= bin/prometheus
+
+# One set of flags for building, checking and testing, so that nothing is
+# compiled twice. Only the race detector needs C and a build of its own.
+export CGO_ENABLED := 0
+export GOFLAGS     := $(strip $(shell $(GO) env GOFLAGS) -trimpath)
+
+BUILDINFO    := github.com/prometheus/common/version
+LDFLAGS      := -s -w -X $(BUILDINFO).Version=$(VERSION) -X $(BUILDINFO).Revision=$(shell git rev-parse HEAD 2>/dev/null)
+PROM_VERSION := 3.15.0
+PROM_TAGS    := remove_all_sd,enable_dns_sd,enable_kubernetes_sd
+PROM_LDFLAGS := -s -w -X $(BUILDINFO).Version=$(PROM_VERSION)
+
+# Empty where a C compiler with its library is missing: see unit.
+HASH := \#
+RACE  = $(shell printf '$(HASH)include <stdlib.h>\nint main(void) { return 0; }\n' | $$($(GO) env CC) -x c -o /dev/null - 2>/dev/null && echo -race)
+
+.PHONY: build
+build: bin/ringside ## build bin/ringside with the usual discoveries (the default)
+
+.PHONY: build-full
+build-full: ## build bin/ringside with every discovery of Prometheus
+	@.ci/build bin/ringside -tags full -ldflags "$(LDFLAGS)" .
+
+.PHONY: bin/ringside
+bin/ringside:
+	@.ci/build $@ -ldflags "$(LDFLAGS)" .
+
+.PHONY: bin/ledger
+bin/ledger: ## build the example target service
+	@.ci/build $@ ./examples/ledger
+
+.PHONY: bin/demo
+bin/demo:
+	@.ci/build $@ ./examples/demo
+
+bin/prometheus bin/promtool: bin/%: .ci/prometheus/go.mod .ci/prometheus/go.sum ## build Prometheus's own programs
+	@.ci/build -C .ci/prometheus $@ -tags $(PROM_TAGS) -ldflags "$(PROM_LDFLAGS)" github.com/prometheus/prometheus/cmd/$*
+	@touch $@
+
+bin/staticcheck bin/gofumpt: bin/%: .ci/lint/go.mod .ci/lint/go.sum
+	@.ci/build -C .ci/lint $@ $(if $(filter gofumpt,$*),mvdan.cc/gofumpt,honnef.co/go/tools/cmd/staticcheck)
+	@touch $@
+
+.PHONY: demo
+demo: bin/ringside $(PROMETHEUS) bin/ledger bin/demo ## three pairs of Prometheus and Ringside to play with
+	@bin/demo --prometheus=$(abspath $(PROMETHEUS)) --rules=examples/ledger/alerts.yml $(DEMOFLAGS)
+
+.PHONY: test
+test: vet lint unit rules e2e ## all checks and tests; without Docker
+
+.PHONY: vet
+vet: ## go vet
+	@echo "vet"
+	@$(GO) vet ./...
+
+.PHONY: lint
+lint: bin/staticcheck bin/gofumpt ## staticcheck and gofumpt
+	@echo "staticcheck"
+	@bin/staticcheck ./...
+	@echo "gofumpt"
+	@list=$$(bin/gofumpt -l .) && [ -z "$$list" ] || { echo "run make fmt: not formatted:" $$list; exit 1; }
+
+.PHONY: fmt
+fmt: bin/gofumpt ## format all Go files
+	@bin/gofumpt -w .
+
+.PHONY: unit
+unit: ## unit tests under the race detector, fuzz corpora included
+	@race="$(RACE)"; \
+	[ -n "$$race" ] && echo "unit tests under the race detector" || echo "unit tests WITHOUT the race detector, which needs a C compiler"; \
+	CGO_ENABLED=$${race:+1} .ci/quietly $(GO) test $$race $(TESTFLAGS) $$($(GO) list ./... | grep -v '/e2e$$'); status=$$?; \
+	[ -z "$$race" ] || echo "gossip without it, for the simulations that the race detector bears only in part"; \
+	[ -z "$$race" ] || .ci/quietly $(GO) test $(TESTFLAGS) ./gossip || status=1; \
+	exit $$status
+
+.PHONY: rules
+rules: bin/promtool ## check and test the example's alert rules
+	@echo "alert rules"
+	@bin/promtool check rules examples/ledger/alerts.yml
+	@bin/promtool test rules examples/ledger/alerts_test.yml
+
+.PHONY: e2e
+e2e: bin/ringside $(PROMETHEUS) ## end-to-end scenarios with real Prometheus servers; RUN=TestDrain for one
+	@echo "end-to-end scenarios, about 6 minutes"
+	@RINGSIDE=$(CURDIR)/bin/ringside PROMETHEUS=$(abspath $(PROMETHEUS)) \
+	  .ci/quietly $(GO) test -v -count=1 -timeout=20m -parallel=4 $(if $(RUN),-run='$(RUN)') ./e2e
+
+.PHONY: bench
+bench: ## benchmarks of who owns what, with what they are compared with
+	@$(GO) test -run='^$$' -bench=$(or $(RUN),.) -benchmem ./scrape/...
+
+.PHONY: clean
+clean: ## remove what was built
+	@rm -rf bin
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z].*:.*## / { printf "  %-28s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
