@@ -15,16 +15,26 @@ func TestParseLine(t *testing.T) {
 	}{
 		{in: "[DEBUG] memberlist: Stream connection from=127.0.0.1:5\n", want: line{level: "DEBUG", from: "127.0.0.1:5"}},
 		{in: "[INFO] memberlist: Suspect a has failed, no acks received", want: line{level: "INFO"}},
-		{in: `[ERR] memberlist: discarding packet with unacceptable label "a\"b": from=10.0.0.1:7946`,
-			want: line{level: "ERR", trouble: foreignLabel, from: "10.0.0.1:7946", label: `"a\"b"`}},
-		{in: `[ERR] memberlist: discarding stream with unacceptable label "": from=[::1]:7946`,
-			want: line{level: "ERR", trouble: garbage, from: "[::1]:7946"}},
-		{in: "[ERR] memberlist: failed to receive: no installed keys could decrypt the message from=10.0.0.1:1",
-			want: line{level: "ERR", trouble: wrongKey, from: "10.0.0.1:1"}},
-		{in: "[ERR] memberlist: Decrypt packet failed: unsupported encryption version 9 from=10.0.0.1:1",
-			want: line{level: "ERR", trouble: wrongKey, from: "10.0.0.1:1"}},
-		{in: "[ERR] memberlist: failed to receive: read tcp 10.0.0.2:7946->10.0.0.1:1: i/o timeout from=10.0.0.1:1",
-			want: line{level: "ERR", from: "10.0.0.1:1"}},
+		{
+			in:   `[ERR] memberlist: discarding packet with unacceptable label "a\"b": from=10.0.0.1:7946`,
+			want: line{level: "ERR", trouble: foreignLabel, from: "10.0.0.1:7946", label: `"a\"b"`},
+		},
+		{
+			in:   `[ERR] memberlist: discarding stream with unacceptable label "": from=[::1]:7946`,
+			want: line{level: "ERR", trouble: garbage, from: "[::1]:7946"},
+		},
+		{
+			in:   "[ERR] memberlist: failed to receive: no installed keys could decrypt the message from=10.0.0.1:1",
+			want: line{level: "ERR", trouble: wrongKey, from: "10.0.0.1:1"},
+		},
+		{
+			in:   "[ERR] memberlist: Decrypt packet failed: unsupported encryption version 9 from=10.0.0.1:1",
+			want: line{level: "ERR", trouble: wrongKey, from: "10.0.0.1:1"},
+		},
+		{
+			in:   "[ERR] memberlist: failed to receive: read tcp 10.0.0.2:7946->10.0.0.1:1: i/o timeout from=10.0.0.1:1",
+			want: line{level: "ERR", from: "10.0.0.1:1"},
+		},
 		{in: "[ERR] memberlist: msg type (99) not supported from=10.0.0.1:1", want: line{level: "ERR", trouble: garbage, from: "10.0.0.1:1"}},
 		{in: "[WARN] memberlist: Refuting a suspect message (from: a)", want: line{level: "WARN"}},
 		{in: "Err: Could not set the deadline: closed", want: line{}},
