@@ -1,9 +1,7 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"strconv"
 )
@@ -25,7 +23,7 @@ func LoopbackSites(n int, driver Driver, preferKnown bool) ([]Site, error) {
 	var err error
 	ports := knownPorts(n)
 	if !preferKnown || !allFree(ports) {
-		if ports, err = freePorts(4 * n); err != nil {
+		if ports, err = freePorts.take(4 * n); err != nil {
 			return nil, fmt.Errorf("sites on loopback: %w", err)
 		}
 	}
@@ -58,23 +56,6 @@ func allFree(ports []int) bool {
 		}
 	}
 	return true
-}
-
-// freePorts returns n different ports that are free now. They are picked at
-// random below the range from which kernels take ports for outgoing
-// connections, so that nothing but another pick can take them meanwhile.
-func freePorts(n int) ([]int, error) {
-	const low, high = 20000, 32000
-	ports := make([]int, 0, n)
-	for _, offset := range rand.Perm(high - low) {
-		if len(ports) == n {
-			return ports, nil
-		}
-		if port := low + offset; portFree(port) {
-			ports = append(ports, port)
-		}
-	}
-	return nil, errors.New("no free ports between 20000 and 32000")
 }
 
 // portFree says whether port is free on every address, for TCP and UDP.

@@ -21,9 +21,10 @@ import (
 	"github.com/ringside-project/ringside/scrape/promconfig"
 )
 
-// generatedMode keeps others from reading the generated configuration: it
-// holds the user's secrets as they wrote them.
-const generatedMode fs.FileMode = 0o640
+// writtenMode keeps others from reading what is written: the configuration
+// holds the user's secrets as they wrote them, and targets may have tokens in
+// their parameters.
+const writtenMode fs.FileMode = 0o640
 
 // take notes what came of reading the source, and applies a good one.
 func (e *engine) take(l loaded) {
@@ -78,7 +79,7 @@ func makeFiles(source *promconfig.Source) error {
 		if _, err := os.Stat(j.TargetFile); err == nil {
 			continue
 		}
-		if err := writeFile(j.TargetFile, render(nil), 0o644); err != nil {
+		if err := writeFile(j.TargetFile, render(nil), writtenMode); err != nil {
 			return err
 		}
 	}
@@ -114,7 +115,7 @@ func (e *engine) commit() {
 		if !e.staged.first {
 			written = e.now // only rule files have changed, who knows when
 		}
-	} else if err := writeFile(path, e.source.Generated, generatedMode); err != nil {
+	} else if err := e.writeGenerated(path, there); err != nil {
 		e.failed(err)
 		return
 	} else {
@@ -124,6 +125,15 @@ func (e *engine) commit() {
 	e.gen = generation{number: e.gen.number + 1, written: written}
 	level.Info(e.logger).Log("msg", "configuration generated", "path", path, "generation", e.gen.number)
 	offer(e.wanted, e.gen)
+}
+
+// writeGenerated writes the generated configuration in place of what is there,
+// unless that is none of ours.
+func (e *engine) writeGenerated(path string, there []byte) error {
+	if len(there) > 0 && !bytes.HasPrefix(there, []byte(promconfig.GeneratedMark)) {
+		return fmt.Errorf("write %s: Ringside has not generated the file that is there; move it away, or name another prometheus.generated_config_file", path)
+	}
+	return writeFile(path, e.source.Generated, writtenMode)
 }
 
 // generationOf is the number of the generation that the source in force makes.

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/config"
@@ -139,6 +140,9 @@ func (s *Sharding) Validate() error {
 			if !model.UTF8Validation.IsValidLabelName(name) {
 				return fmt.Errorf("%s.shard_by: %q is not a label name", where, name)
 			}
+			if strings.HasPrefix(name, model.MetaLabelPrefix) {
+				return fmt.Errorf("%s.shard_by: %s is gone after relabelling; copy it to a label of its own, or to %s, with a relabel rule", where, name, hashLabel)
+			}
 		}
 		seen[j.Job] = true
 	}
@@ -172,9 +176,9 @@ const (
 	unreadyAfter  = 3 * time.Second        // Prometheus not ready for so long: heirs adopt (DESIGN of the hand-over)
 	probeInterval = 500 * time.Millisecond // between two looks at Prometheus's readiness
 	settleView    = 2 * time.Second        // a view must be that old before a target is released: gossip is on its way
-	syncTimeout   = time.Minute            // a job whose discovery is silent so long holds nobody in joining
+	syncTimeout   = 30 * time.Second       // a job whose discovery is silent so long holds nobody in joining
 	quietAfter    = time.Second            // a discovery that sends in many parts is complete when silent so long
 	completeAfter = 5 * time.Second        // or so long after its first part, if it is never silent
-	writeTime     = 300 * time.Millisecond // without another event until a file counts as written
+	writeTime     = time.Second            // without another event until a file counts as written
 	pollInterval  = 5 * time.Second        // between two looks at the source, and between two tries of what was refused
 )

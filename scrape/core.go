@@ -1,24 +1,9 @@
 package scrape
 
 import (
-	"encoding/binary"
-	"math"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/cespare/xxhash/v2"
-	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/value"
-
-	"github.com/ringside-project/ringside/scrape/placement"
-)
-
-// The two series of every target that Prometheus sends to its sidecar.
-const (
-	upMetric     = "up"
-	seriesMetric = "scrape_samples_post_metric_relabeling"
 )
 
 // core is the hand-over: what this member holds, given what it knows of its
@@ -38,8 +23,8 @@ type core struct {
 
 	state           State
 	prometheusReady bool
+	prometheusSince time.Time         // when that last changed
 	known           bool              // the membership is
-	prometheusSince time.Time         // it has been so
 	peers           map[string]Member // by name, without this member; left and dead ones too
 	active          []Member          // those that may own targets, by name, this one among them
 	jobs            map[uint64]*job
@@ -51,12 +36,6 @@ type core struct {
 
 	moved    func(j *job, i int, from, to, reason string)
 	released func(j *job, i int)
-}
-
-// held names a held target.
-type held struct {
-	job   *job
-	index int
 }
 
 func newCore(cfg Config) *core {
@@ -169,88 +148,6 @@ func (c *core) adopt(j *job, await bool) {
 	c.byPublic = nil
 }
 
-// membersOf lists who may own the job's targets: the active members that
-// serve it. It is the job's own list if that is still right.
-func (c *core) membersOf(j *job) *placement.Members {
-	same, n := j.members != nil, 0
-	for _, m := range c.active {
-		if c.serves(m, j) {
-			same = same && n < j.members.Len() && j.members.At(n) == owner(m)
-			n++
-		}
-	}
-	if same && n == j.members.Len() {
-		return j.members
-	}
-	members := make([]placement.Member, 0, n)
-	for _, m := range c.active {
-		if c.serves(m, j) {
-			members = append(members, owner(m))
-		}
-	}
-	return placement.NewMembers(members)
-}
-
-func (c *core) serves(m Member, j *job) bool {
-	if m.Name == c.node {
-		return j.synced && j.loaded
-	}
-	_, serves := m.Jobs[j.id]
-	return serves
-}
-
-func owner(m Member) placement.Member {
-	return placement.Member{Name: m.Name, Zone: m.Zone, Capacity: max(m.CapacitySeries, 0)}
-}
-
-// reason says why a target went from one member to another.
-func (c *core) reason(from, to string, prev *placement.Members) string {
-	if from != "" {
-		switch state := c.stateOf(from); state {
-		case Dead:
-			return "crash"
-		case Left, "": // nobody knows of it any more
-			return "leave"
-		case Unready, Draining:
-			return string(state)
-		}
-	}
-	if to != "" && indexOf(prev, to) < 0 {
-		return "join"
-	}
-	return "config"
-}
-
-func (c *core) stateOf(name string) State {
-	if name == c.node {
-		return c.state
-	}
-	return c.peers[name].State
-}
-
-// confirmed tells for each member of the job's view whether it is known to
-// have applied that same view.
-func (c *core) confirmed(j *job) []bool {
-	if j.members == nil {
-		return nil
-	}
-	out := make([]bool, j.members.Len())
-	for i := range out {
-		if name := j.members.At(i).Name; name == c.node {
-			out[i] = c.applied(j)
-		} else {
-			out[i] = c.peers[name].Jobs[j.id].Applied == j.view
-		}
-	}
-	return out
-}
-
-// applied tells whether this member's Prometheus has been seen to scrape all
-// targets of the job that the member owns.
-func (c *core) applied(j *job) bool {
-	return j.synced && j.pending == 0 && !c.halted
-}
-
 // tick releases what others are now known to scrape.
 func (c *core) tick(now time.Time) {
 	if c.halted {
@@ -266,56 +163,6 @@ func (c *core) tick(now time.Time) {
 	}
 	if c.byPublic == nil {
 		c.recount()
-	}
-}
-
-// observe takes in what Prometheus was seen to scrape.
-func (c *core) observe(samples []Sample) {
-	if c.byPublic == nil {
-		c.index()
-	}
-	for _, s := range samples {
-		if value.IsStaleNaN(s.Value) {
-			continue // the end of a scrape, not one
-		}
-		name := s.Labels.Get(model.MetricNameLabel)
-		for _, h := range c.byPublic[publicHash(s.Labels, c.external)] {
-			switch name {
-			case upMetric:
-				h.job.see(h.index, s.Timestamp)
-			case seriesMetric:
-				c.weigh(h, s.Value)
-			}
-		}
-	}
-}
-
-func (c *core) weigh(h held, series float64) {
-	weight := &h.job.holds[h.index].series
-	c.series -= int64(*weight)
-	*weight = int32(min(max(series, 0), math.MaxInt32))
-	c.series += int64(*weight)
-}
-
-func (c *core) index() {
-	c.byPublic = map[uint64][]held{}
-	for _, j := range c.jobs {
-		for i, h := range j.holds {
-			if h.held {
-				public := j.targets[i].public
-				c.byPublic[public] = append(c.byPublic[public], held{j, i})
-			}
-		}
-	}
-}
-
-// recount sums up the series of all held targets.
-func (c *core) recount() {
-	c.series = 0
-	for _, j := range c.jobs {
-		for _, h := range j.holds {
-			c.series += int64(h.series)
-		}
 	}
 }
 
@@ -419,19 +266,4 @@ func (c *core) heirs() bool {
 		}
 	}
 	return false
-}
-
-func digest(parts ...uint64) uint64 {
-	buf := make([]byte, 0, 8*len(parts))
-	for _, p := range parts {
-		buf = binary.LittleEndian.AppendUint64(buf, p)
-	}
-	return xxhash.Sum64(buf)
-}
-
-// externalNames lists what Prometheus adds to every series it sends.
-func externalNames(external labels.Labels) map[string]bool {
-	names := make(map[string]bool, external.Len())
-	external.Range(func(l labels.Label) { names[l.Name] = true })
-	return names
 }

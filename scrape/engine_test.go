@@ -48,7 +48,7 @@ const twoJobs = `scrape_configs:
 func inRig(t *testing.T, prepare func(dir string), test func(*rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{t: t, dir: t.TempDir(), prometheus: &fakePrometheus{up: true, lifecycle: true}}
+		r := &rig{t: t, dir: t.TempDir(), prometheus: &fakePrometheus{up: true, lifecycle: true, config: "http://127.0.0.1:9591/api/v1/feedback"}}
 		r.write("prometheus.yml", twoJobs)
 		if prepare != nil {
 			prepare(r.dir)
@@ -121,7 +121,7 @@ func TestFirstStart(t *testing.T) {
 		if err != nil || !strings.Contains(string(generated), "prometheus_replica: m0") {
 			t.Errorf("generated configuration: %v\n%s", err, generated)
 		}
-		if info, err := os.Stat(filepath.Join(r.dir, "run", "prometheus.yml")); err != nil || info.Mode().Perm() != generatedMode {
+		if info, err := os.Stat(filepath.Join(r.dir, "run", "prometheus.yml")); err != nil || info.Mode().Perm() != writtenMode {
 			t.Errorf("generated configuration has mode %v (%v)", info.Mode(), err)
 		}
 
@@ -210,6 +210,34 @@ func TestAChangedRuleFileReloadsPrometheus(t *testing.T) {
 			if got := r.prometheus.reloads - before; got != 1 {
 				t.Errorf("%s written: %d reloads", name, got)
 			}
+		}
+	})
+}
+
+func TestASourceThatLosesAllJobsIsTakenForHalfWritten(t *testing.T) {
+	inRig(t, nil, func(r *rig) {
+		r.SetCluster(Cluster{Known: true})
+		r.run(5 * time.Second)
+		r.write("prometheus.yml", "")
+		r.run(20 * time.Second)
+		if st := r.Status(); st.Source.LastReloadOK || !strings.Contains(r.targets("a"), "10.0.0.1:80") {
+			t.Errorf("%+v, %s", st.Source, r.targets("a"))
+		}
+	})
+}
+
+func TestAFileThatIsNotOursIsNotOverwritten(t *testing.T) {
+	const theirs = "global: {}\n"
+	inRig(t, func(dir string) {
+		if err := errors.Join(os.Mkdir(filepath.Join(dir, "run"), 0o700), os.WriteFile(filepath.Join(dir, "run", "prometheus.yml"), []byte(theirs), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}, func(r *rig) {
+		r.SetCluster(Cluster{Known: true})
+		r.run(10 * time.Second)
+		content, err := os.ReadFile(filepath.Join(r.dir, "run", "prometheus.yml"))
+		if st := r.Status(); err != nil || string(content) != theirs || !strings.Contains(st.Source.LastError, "generated_config_file") {
+			t.Errorf("%v: %s; %+v", err, content, st.Source)
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/google/renameio/v2"
@@ -120,10 +121,10 @@ func readAddresses(path string) (map[string]bool, []byte, error) {
 func writeFile(path string, content []byte, mode fs.FileMode) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("make directory %s: %w; the sidecar must be able to write there", dir, err)
+		return fmt.Errorf("make directory %s: %w; the sidecar must be able to make it and to write there", dir, cause(err))
 	}
 	if err := renameio.WriteFile(path, content, mode, renameio.WithTempDir(dir), renameio.IgnoreUmask()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		return fmt.Errorf("write %s: %w", path, cause(err))
 	}
 	d, err := os.Open(dir)
 	if err != nil {
@@ -133,6 +134,16 @@ func writeFile(path string, content []byte, mode fs.FileMode) error {
 		return fmt.Errorf("write %s: sync its directory: %w", path, err)
 	}
 	return nil
+}
+
+// cause is the system's own error, without the random name of a temporary
+// file, which would make the same trouble look new every time.
+func cause(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
 }
 
 // targetFile is one job's file_sd file.
@@ -150,7 +161,7 @@ func (f *targetFile) put(content []byte) (bool, error) {
 	if f.known && f.written == sum {
 		return false, nil
 	}
-	if err := writeFile(f.path, content, 0o644); err != nil {
+	if err := writeFile(f.path, content, writtenMode); err != nil {
 		return false, err
 	}
 	f.written, f.size, f.known = sum, int64(len(content)), true

@@ -45,7 +45,7 @@ func New(cfg Config, logger log.Logger, reg prometheus.Registerer) (*Scrape, err
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	server, err := newServer(cfg.Prometheus)
+	server, err := newServer(cfg.Prometheus, cfg.FeedbackURL)
 	if err != nil {
 		return nil, err
 	}

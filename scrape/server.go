@@ -1,6 +1,7 @@
 package scrape
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,17 +20,18 @@ import (
 type server struct {
 	url    string // without a slash at its end
 	client *http.Client
+	marker string // in the generated configuration, and in no other
 }
 
-func newServer(cfg Prometheus) (*server, error) {
+func newServer(cfg Prometheus, marker string) (*server, error) {
 	client, err := config.NewClientFromConfig(cfg.HTTPConfig, "ringside", config.WithUserAgent("ringside"))
 	if err != nil {
 		return nil, fmt.Errorf("prometheus.http_config: %w", err)
 	}
-	return &server{url: strings.TrimRight(cfg.URL, "/"), client: client}, nil
+	return &server{url: strings.TrimRight(cfg.URL, "/"), client: client, marker: marker}, nil
 }
 
-// do makes a request and gives the start of its answer.
+// do makes a request and gives its answer, up to 64 MiB.
 func (s *server) do(ctx context.Context, method, path string) (status int, body []byte, err error) {
 	req, err := http.NewRequestWithContext(ctx, method, s.url+path, nil)
 	if err != nil {
@@ -40,7 +42,7 @@ func (s *server) do(ctx context.Context, method, path string) (status int, body 
 		return 0, nil, err
 	}
 	defer resp.Body.Close()
-	body, err = io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	body, err = io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	return resp.StatusCode, body, err
 }
 
@@ -65,7 +67,7 @@ func (s *server) reload(ctx context.Context) error {
 	case status == http.StatusForbidden, status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
 		return errLifecycleOff
 	case status/100 != 2:
-		return fmt.Errorf("reload Prometheus: %s", firstLine(body))
+		return fmt.Errorf("reload Prometheus: %s (its log says more)", firstLine(body))
 	}
 	return nil
 }
@@ -95,6 +97,23 @@ func (s *server) info(ctx context.Context) (runtimeInfo, error) {
 		return runtimeInfo{}, fmt.Errorf("ask Prometheus for its runtime information: %w", err)
 	}
 	return answer.Data, nil
+}
+
+// runsGenerated is nil if Prometheus runs with a configuration that we
+// generated, be it an older one, and says what to do otherwise.
+func (s *server) runsGenerated(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	status, body, err := s.do(ctx, http.MethodGet, "/api/v1/status/config")
+	switch {
+	case err != nil:
+		return fmt.Errorf("ask Prometheus for its configuration: %w", err)
+	case status != http.StatusOK:
+		return fmt.Errorf("ask Prometheus for its configuration: %s", firstLine(body))
+	case !bytes.Contains(body, []byte(s.marker)):
+		return errors.New("it runs with another configuration; start it with --config.file=<prometheus.generated_config_file>")
+	}
+	return nil
 }
 
 func firstLine(body []byte) string {
@@ -128,6 +147,8 @@ type supervisor struct {
 	want    generation
 	now     health
 	retryAt time.Time
+	started time.Time // Prometheus was; zero: not known
+	lookAt  time.Time // to see whether it still is that Prometheus
 }
 
 // run probes until ctx ends. Loading can take Prometheus long, or for ever if
@@ -152,8 +173,7 @@ func (s *supervisor) run(ctx context.Context) {
 			s.tried(ctx, a)
 		case <-ticker.C:
 		}
-		s.probe(ctx)
-		if !s.now.ready {
+		if since := s.now.since; !since.Equal(s.probe(ctx)) {
 			seen = time.Time{}
 		}
 		if s.now.ready && !loading && s.want.number > s.now.loaded && !time.Now().Before(s.retryAt) {
@@ -165,15 +185,27 @@ func (s *supervisor) run(ctx context.Context) {
 	}
 }
 
-func (s *supervisor) probe(ctx context.Context) {
+// probe brings s.now up to date, and gives the time since when it is the same
+// Prometheus in the same state.
+func (s *supervisor) probe(ctx context.Context) time.Time {
 	ready := s.server.ready(ctx)
 	if ready != s.now.ready || s.now.since.IsZero() {
-		s.now.ready, s.now.since = ready, time.Now()
+		s.now.ready, s.now.since, s.now.loaded = ready, time.Now(), 0 // what it will run with when it is back is to be found out
+		s.started, s.lookAt = time.Time{}, time.Time{}
 		level.Info(s.logger).Log("msg", "prometheus changed", "ready", ready)
 	}
-	if !ready {
-		s.now.loaded = 0 // what it will run with when it is back is to be found out
+	if !ready || time.Now().Before(s.lookAt) {
+		return s.now.since
 	}
+	s.lookAt = time.Now().Add(pollInterval)
+	if info, err := s.server.info(ctx); err == nil {
+		if !s.started.IsZero() && !info.StartTime.Equal(s.started) {
+			s.now.since, s.now.loaded = time.Now(), 0
+			level.Info(s.logger).Log("msg", "prometheus was restarted between two looks at it")
+		}
+		s.started = info.StartTime
+	}
+	return s.now.since
 }
 
 // tried notes how an attempt ended.
@@ -216,13 +248,20 @@ func (s *server) load(ctx context.Context, a attempt) attempt {
 	written, loaded := a.want.written, info.LastConfigTime
 	seen := !a.seen.IsZero() && loaded.After(a.seen) && !loaded.Before(written.Truncate(time.Second))
 	a.seen = loaded
-	if info.ReloadConfigSuccess && (seen || loaded.After(written) || info.StartTime.After(written)) {
-		return a
+	if !info.ReloadConfigSuccess || !seen && !loaded.After(written) && !info.StartTime.After(written) {
+		if a.err = s.reload(ctx); a.err != nil {
+			if errors.Is(a.err, errLifecycleOff) {
+				a.err = fmt.Errorf("%w: waiting for its --config.auto-reload-interval", a.err)
+			}
+			return a
+		}
+		// So that this load is not taken for one of a later generation.
+		if info, a.err = s.info(ctx); a.err != nil {
+			return a
+		}
+		a.seen = info.LastConfigTime
 	}
-	a.err = s.reload(ctx)
-	if errors.Is(a.err, errLifecycleOff) {
-		a.err = fmt.Errorf("%w: waiting for its --config.auto-reload", a.err)
-	}
+	a.err = s.runsGenerated(ctx)
 	return a
 }
 

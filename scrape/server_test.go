@@ -24,6 +24,7 @@ type fakePrometheus struct {
 	started   time.Time // startTime
 	loaded    time.Time // lastConfigTime
 	reloads   int
+	config    string // what it runs with
 	hangs     bool   // in a reload
 	onReload  func() // called at each
 }
@@ -52,6 +53,8 @@ func (f *fakePrometheus) RoundTrip(req *http.Request) (*http.Response, error) {
 	case "/api/v1/status/runtimeinfo":
 		body = fmt.Sprintf(`{"status":"success","data":{"startTime":%q,"reloadConfigSuccess":%v,"lastConfigTime":%q}}`,
 			f.started.UTC().Format(time.RFC3339Nano), f.refuses == "", f.loaded.UTC().Truncate(time.Second).Format(time.RFC3339))
+	case "/api/v1/status/config":
+		body = fmt.Sprintf(`{"status":"success","data":{"yaml":%q}}`, f.config)
 	case "/-/reload":
 		f.reloads++
 		if f.onReload != nil {
@@ -72,11 +75,12 @@ func (f *fakePrometheus) RoundTrip(req *http.Request) (*http.Response, error) {
 // supervise runs a supervisor over f in a bubble of its own time.
 func supervise(t *testing.T, f *fakePrometheus, test func(wanted chan generation, now func() health)) {
 	t.Helper()
+	f.config = "url: http://127.0.0.1:9591/api/v1/feedback"
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		wanted := make(chan generation, 1)
 		s := supervisor{
-			server: &server{url: "http://prometheus", client: &http.Client{Transport: f}},
+			server: &server{url: "http://prometheus", client: &http.Client{Transport: f}, marker: "/api/v1/feedback"},
 			logger: log.NewNopLogger(), wanted: wanted, out: make(chan health, 1),
 		}
 		done := make(chan struct{})
@@ -100,7 +104,7 @@ func TestPrometheusIsReloadedUntilItRunsWithTheNewest(t *testing.T) {
 	supervise(t, f, func(wanted chan generation, now func() health) {
 		offer(wanted, generation{number: 1, written: time.Now()})
 		time.Sleep(time.Second)
-		if h := now(); !h.ready || h.loaded != 0 || h.err != "reload Prometheus: bad rule file" {
+		if h := now(); !h.ready || h.loaded != 0 || h.err != "reload Prometheus: bad rule file (its log says more)" {
 			t.Errorf("refused: %+v", h)
 		}
 		f.set(func(f *fakePrometheus) { f.refuses = "" })
@@ -155,6 +159,43 @@ func TestPrometheusStartedInTheSecondOfTheWriting(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		if h := now(); h.loaded != 1 {
 			t.Errorf("%+v", h)
+		}
+	})
+}
+
+func TestTwoGenerationsInOneSecond(t *testing.T) {
+	f := &fakePrometheus{up: true, lifecycle: true}
+	supervise(t, f, func(wanted chan generation, now func() health) {
+		for n := 1; n <= 5; n++ {
+			offer(wanted, generation{number: n, written: time.Now()})
+			time.Sleep(200 * time.Millisecond)
+			if h := now(); h.loaded != n || f.reloads != n {
+				t.Fatalf("%+v after %d reloads, want generation %d to be loaded by a reload of its own", h, f.reloads, n)
+			}
+		}
+	})
+}
+
+func TestPrometheusThatRunsWithAnotherConfigurationIsFound(t *testing.T) {
+	f := &fakePrometheus{up: true, lifecycle: true}
+	supervise(t, f, func(wanted chan generation, now func() health) {
+		f.set(func(f *fakePrometheus) { f.config = "the source" })
+		offer(wanted, generation{number: 1, written: time.Now()})
+		time.Sleep(2 * time.Second)
+		if h := now(); h.loaded != 0 || !strings.Contains(h.err, "--config.file=") {
+			t.Errorf("%+v", h)
+		}
+	})
+}
+
+func TestARestartBetweenTwoProbesIsSeen(t *testing.T) {
+	f := &fakePrometheus{up: true, lifecycle: true, started: time.Unix(1, 0)}
+	supervise(t, f, func(_ chan generation, now func() health) {
+		time.Sleep(time.Minute)
+		f.set(func(f *fakePrometheus) { f.started = time.Now() })
+		time.Sleep(pollInterval + time.Second)
+		if h := now(); time.Since(h.since) > pollInterval+time.Second {
+			t.Errorf("ready since %s ago", time.Since(h.since))
 		}
 	})
 }

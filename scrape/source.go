@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -119,6 +120,9 @@ func (w *sourceWatcher) files() []string {
 func (w *sourceWatcher) read(sharding Sharding) error {
 	before, _ := fileStates(w.files()) // before reading: a change in between is seen at the next look
 	source, err := promconfig.Load(w.cfg.Prometheus.ConfigFile, sourceOptions(w.cfg, sharding))
+	if err == nil && len(source.Jobs) == 0 && w.last != nil && len(w.last.Jobs) > 0 {
+		err = fmt.Errorf("%s: no scrape jobs are left, which looks like a file that is being written; to have none, restart the sidecar", w.cfg.Prometheus.ConfigFile)
+	}
 	if err != nil {
 		if err.Error() != w.why {
 			level.Error(w.logger).Log("msg", "source refused, the last good one stays", "err", err)
