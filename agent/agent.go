@@ -49,6 +49,10 @@ type Agent struct {
 	relay    *relay.Relay
 	web      *server
 	reloader *reloader
+
+	prometheus   scrape.Prometheus
+	shutdownWait time.Duration
+
 	snapshot atomic.Pointer[gossip.Snapshot] // the newest; never nil
 }
 
@@ -58,7 +62,10 @@ func New(cfg *config.Config, opts Options, logger log.Logger, reg *prometheus.Re
 	for _, w := range cfg.Warnings() {
 		level.Warn(logger).Log("msg", w)
 	}
-	a := &Agent{logger: logger, zone: cfg.Cluster.Zone}
+	a := &Agent{
+		logger: logger, zone: cfg.Cluster.Zone,
+		prometheus: cfg.Prometheus, shutdownWait: time.Duration(cfg.Uploader.ShutdownWait),
+	}
 	a.snapshot.Store(&gossip.Snapshot{Self: cfg.Cluster.Node})
 	var err error
 	if a.web, err = listen(opts, logger); err != nil {
@@ -199,7 +206,19 @@ func (a *Agent) leave(stop context.Context) error {
 	if err := a.gossip.Leave(leaveTimeout); err != nil {
 		level.Warn(a.logger).Log("msg", "good-bye not heard: the others will notice within seconds", "err", err)
 	}
+	a.outlive(stop)
 	return behind
+}
+
+// outlive goes on taking Prometheus's feedback while it stops, for as long as
+// shutdown_wait says.
+func (a *Agent) outlive(stop context.Context) {
+	ctx, cancel := context.WithTimeout(stop, a.shutdownWait)
+	defer cancel()
+	level.Info(a.logger).Log("msg", "waiting for prometheus to go", "shutdown_wait", a.shutdownWait)
+	if gone := outlivePrometheus(ctx, a.prometheus.URL, a.prometheus.DataDir); !gone {
+		level.Info(a.logger).Log("msg", "prometheus goes on without this sidecar")
+	}
 }
 
 // drainTimeout is how long a hand-over may take unless told otherwise.

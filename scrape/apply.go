@@ -130,8 +130,8 @@ func (e *engine) commit() {
 // writeGenerated writes the generated configuration in place of what is there,
 // unless that is none of ours.
 func (e *engine) writeGenerated(path string, there []byte) error {
-	if len(there) > 0 && !bytes.HasPrefix(there, []byte(promconfig.GeneratedMark)) {
-		return fmt.Errorf("write %s: Ringside has not generated the file that is there; move it away, or name another prometheus.generated_config_file", path)
+	if err := checkOurs(path, there); err != nil {
+		return err
 	}
 	return writeFile(path, e.source.Generated, writtenMode)
 }
@@ -178,7 +178,7 @@ func (e *engine) applyJobs() {
 	for name, tracking := range configs {
 		f := e.files[JobID(name)]
 		if !reflect.DeepEqual(f.tracking, tracking) {
-			f.tracking, f.complete, f.since = tracking, false, e.now
+			f.tracking, f.complete, f.since, f.waitsFor = tracking, false, e.now, notAnswered
 		}
 		if f.complete {
 			e.setTargets(name, f, true) // by the new rules

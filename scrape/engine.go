@@ -46,6 +46,7 @@ type engine struct {
 	retryAt   time.Time // of what could not be written
 	checkAt   time.Time // of the files
 	writeErr  string
+	told      string // of what this member waits for to join
 	warnings  []string
 	waiting   []drainAsk
 	moves     []Move
@@ -72,6 +73,8 @@ type jobFile struct {
 	counts   resolved
 	warned   bool // of loopback addresses
 }
+
+const notAnswered = "discovery has not answered yet"
 
 // read makes the job's rules those in force.
 func (f *jobFile) read(j promconfig.Job) {
@@ -239,7 +242,7 @@ func (e *engine) resolve() {
 		if !f.complete {
 			f.waitsFor = e.seen.waitsFor(f.tracking, e.received, e.now)
 			if _, sent := e.groups[name]; !sent {
-				f.waitsFor = "discovery has not answered yet"
+				f.waitsFor = notAnswered
 			}
 			f.complete = f.waitsFor == ""
 		}

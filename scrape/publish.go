@@ -65,6 +65,10 @@ func (e *engine) show(facts Facts) {
 		st.Jobs = append(st.Jobs, js.status(f.counts))
 	}
 	e.Scrape.status.Store(st)
+	if why := strings.Join(st.NotReady, "; "); st.State == Joining && e.now.Sub(e.started) >= pollInterval && why != e.told {
+		e.told = why
+		level.Info(e.logger).Log("msg", "not joined yet", "why", why)
+	}
 	e.metrics.show(st.Jobs)
 	e.metrics.series.Set(float64(facts.Series))
 	boolGauge(e.metrics.prometheusReady, e.health.ready)

@@ -194,24 +194,3 @@ func sourceOptions(cfg Config, sharding Sharding) promconfig.Options {
 		Sharded: func(job string) bool { return !sharding.job(job).Everywhere },
 	}
 }
-
-// CheckSource reads the source as the engine would, and says what a user
-// should know of it. It writes nothing.
-func CheckSource(cfg Config) (warnings []string, err error) {
-	source, err := promconfig.Load(cfg.Prometheus.ConfigFile, sourceOptions(cfg, cfg.Sharding))
-	if err != nil {
-		return nil, err
-	}
-	return append(source.Warnings, unknownJobs(cfg.Sharding, source)...), nil
-}
-
-// unknownJobs warns of sharding options for jobs that are not in the source.
-func unknownJobs(sharding Sharding, source *promconfig.Source) []string {
-	var warnings []string
-	for _, s := range sharding.Jobs {
-		if !slices.ContainsFunc(source.Jobs, func(j promconfig.Job) bool { return j.Config.JobName == s.Job }) {
-			warnings = append(warnings, "scrape.jobs: the source has no job "+s.Job)
-		}
-	}
-	return warnings
-}
