@@ -129,6 +129,7 @@ func TestBadInput(t *testing.T) {
 		{"a text for a list", "cluster:\n  name: a\n  peers: host:7946\n", `ringside.yml:3: cluster.peers: expected a list, such as [a, b], not the text "host:7946"`},
 		{"a text for a block", "cluster: prod\n", `ringside.yml:1: cluster: expected fields below it, each as name: value, not the text "prod"`},
 		{"bad duration", "cluster:\n  name: x\n  node: y\n  rejoin_interval: 15\n", `ringside.yml:4: cluster.rejoin_interval: write a duration as 15s, 2m or 1h30m: `},
+		{"a text for the bucket", minimal + "uploader: {bucket: x}\n", `ringside.yml:2: uploader.bucket: expected fields below it, each as name: value, not the text`},
 		{"bad duration in uploader", minimal + "uploader:\n  shutdown_wait: soon\n", `ringside.yml:3: uploader.shutdown_wait: write a duration as 15s, 2m or 1h30m: `},
 		{"http_config", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      http_config:\n        bearer_token: a\n        basic_auth: {username: b}\n", `ringside.yml:6: relay.upstreams[0].http_config: at most one of`},
 		{"a secret in the wrong place", minimal + "prometheus:\n  http_config:\n    basic_auth: planted\n", `ringside.yml:4: prometheus.http_config.basic_auth: expected fields below it`},

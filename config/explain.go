@@ -103,6 +103,9 @@ func (d *document) explainType(text string) error {
 	return errors.New(text)
 }
 
+// ownStruct matches Go's names of the parts' blocks.
+var ownStruct = regexp.MustCompile(`^(gossip|scrape|relay|uploader)\.[A-Z]`)
+
 // expected says in words what Go's type means to whoever writes the file.
 func expected(goType string) string {
 	switch {
@@ -112,7 +115,7 @@ func expected(goType string) string {
 		return "true or false"
 	case strings.HasPrefix(goType, "[]"):
 		return "a list, such as [a, b]"
-	case strings.HasPrefix(goType, "map"), strings.HasSuffix(goType, "plain"):
+	case strings.HasPrefix(goType, "map"), strings.HasSuffix(goType, "plain"), ownStruct.MatchString(goType):
 		return "fields below it, each as name: value"
 	}
 	return "a text"

@@ -118,9 +118,12 @@ func (c *Config) Validate() error {
 		return err
 	}
 	if !c.Insecure && !c.loopback(listen) {
-		return fmt.Errorf("cluster.key_file is missing, and listen_address %s is not loopback: "+
-			"run `ringside keygen > gossip.key` and write `key_file: gossip.key`, or write `insecure: true` to gossip without a key",
-			c.ListenAddress)
+		where := "listen_address " + c.ListenAddress
+		if listen.Addr().IsLoopback() {
+			where = "advertise_address " + c.AdvertiseAddress
+		}
+		return fmt.Errorf("cluster.key_file is missing, and %s is not loopback: "+
+			"run `ringside keygen > gossip.key` and write `key_file: gossip.key`, or write `insecure: true` to gossip without a key", where)
 	}
 	return nil
 }

@@ -128,7 +128,7 @@ func (o Options) validate(path string) error {
 func loadMain(path string) (*document, *config.Config, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the source: %w", err)
+		return nil, nil, fmt.Errorf("read the source, which prometheus.config_file names: %w", err)
 	}
 	main, treeErr := parseDocument(path, content)
 	if treeErr == nil {

@@ -95,7 +95,7 @@ func TestLoadRefusesOptions(t *testing.T) {
 	opt.ReplicaLabel = "prometheus.replica"
 	load(t, path, opt)
 	refused(t, write(t, "global: {metric_name_validation_scheme: legacy}\n"), opt, "@: replica_label \"prometheus.replica\"")
-	refused(t, filepath.Join(t.TempDir(), "none.yml"), opt, "read the source: ", "no such file")
+	refused(t, filepath.Join(t.TempDir(), "none.yml"), opt, "read the source, which prometheus.config_file names: ", "no such file")
 }
 
 func TestLoadRefusesJobFiles(t *testing.T) {
