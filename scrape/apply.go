@@ -43,10 +43,10 @@ func (e *engine) take(l loaded) {
 // apply makes a good source the one in force. If a file cannot be written all
 // stays as it was, to be tried again.
 //
-// The first source is written at once: Prometheus cannot start without. After
-// that, the target files come first and the configuration follows (see
-// commit), since rules that read a label which the files lack would drop
-// every target.
+// The first configuration of all is written at once: Prometheus cannot start
+// without. After that, the target files come first and the configuration
+// follows (see commit), since rules that read a label which the files lack
+// would drop every target.
 func (e *engine) apply(l loaded) {
 	if err := makeFiles(l.source); err != nil {
 		e.pending = &l
@@ -58,7 +58,10 @@ func (e *engine) apply(l loaded) {
 	e.pending = nil
 	e.source, e.sharding, e.rules, e.reloaded = l.source, l.sharding, l.rules, e.now
 	if changed {
-		e.staged = &staged{newest: l.newest, first: first, patience: e.now.Add(syncTimeout)}
+		e.staged = &staged{newest: l.newest, patience: e.now.Add(syncTimeout)}
+		if first && !e.replacesGenerated() {
+			e.staged.patience = e.now
+		}
 	}
 	e.warnings = append(slices.Clone(l.source.Warnings), unknownJobs(l.sharding, l.source)...)
 	for _, w := range e.warnings {
@@ -67,9 +70,16 @@ func (e *engine) apply(l loaded) {
 	level.Info(e.logger).Log("msg", "source applied", "path", e.cfg.Prometheus.ConfigFile, "jobs", len(l.source.Jobs))
 	e.applyJobs()
 	if first {
-		e.commit()
 		e.sweep()
 	}
+	e.commit()
+}
+
+// replacesGenerated tells whether an earlier run has generated another
+// configuration, with which Prometheus may be running.
+func (e *engine) replacesGenerated() bool {
+	there, err := os.ReadFile(e.cfg.Prometheus.GeneratedConfigFile)
+	return err == nil && !bytes.Equal(there, e.source.Generated)
 }
 
 // makeFiles sees to it that every job has a file. Those that exist are left
@@ -89,22 +99,14 @@ func makeFiles(source *promconfig.Source) error {
 // staged is a source in force whose configuration Prometheus does not have yet.
 type staged struct {
 	newest   time.Time // modification time of the newest rule file
-	first    bool
 	patience time.Time // when it is not waited for target files any more
 }
 
 // commit gives Prometheus the configuration of the source in force, once the
 // files of jobs with changed rules hold what the new rules read.
 func (e *engine) commit() {
-	if e.staged == nil || e.now.Before(e.retryAt) {
+	if e.staged == nil || e.now.Before(e.retryAt) || e.now.Before(e.staged.patience) && !e.filesServeRules() {
 		return
-	}
-	if !e.staged.first && e.active && e.now.Before(e.staged.patience) {
-		for id, f := range e.files {
-			if j := e.core.jobs[id]; len(f.readers) > 1 && (!f.complete || j.dirty) {
-				return
-			}
-		}
 	}
 	path := e.cfg.Prometheus.GeneratedConfigFile
 	written := e.staged.newest
@@ -112,7 +114,7 @@ func (e *engine) commit() {
 		if info, err := os.Stat(path); err == nil && info.ModTime().After(written) {
 			written = info.ModTime()
 		}
-		if !e.staged.first {
+		if e.gen.number > 0 {
 			written = e.now // only rule files have changed, who knows when
 		}
 	} else if err := e.writeGenerated(path, there); err != nil {
@@ -125,6 +127,20 @@ func (e *engine) commit() {
 	e.gen = generation{number: e.gen.number + 1, written: written}
 	level.Info(e.logger).Log("msg", "configuration generated", "path", path, "generation", e.gen.number)
 	offer(e.wanted, e.gen)
+}
+
+// filesServeRules tells whether every file that Prometheus reads by other rules
+// than before has been written for them. Those that an earlier run left may
+// always be such.
+func (e *engine) filesServeRules() bool {
+	restarted := e.gen.number == 0
+	for id, f := range e.files {
+		read := len(f.readers) > 1 || restarted && f.born == 0
+		if read && (!e.active || !f.complete || e.core.jobs[id].dirty) {
+			return false
+		}
+	}
+	return true
 }
 
 // writeGenerated writes the generated configuration in place of what is there,
@@ -218,7 +234,7 @@ func (e *engine) sweep() {
 		case tempFileName.MatchString(entry.Name()):
 			e.obsolete = append(e.obsolete, obsolete{path, 0})
 		case targetFileName.MatchString(entry.Name()):
-			e.obsolete = append(e.obsolete, obsolete{path, e.gen.number})
+			e.obsolete = append(e.obsolete, obsolete{path, e.generationOf()})
 		}
 	}
 	e.retire(e.files)

@@ -213,7 +213,7 @@ func (e *engine) transition() {
 	next := e.core.state
 	switch e.core.state {
 	case Joining:
-		loaded := e.gen.number > 0 && (e.health.loaded == e.gen.number || e.now.Sub(e.started) >= syncTimeout)
+		loaded := e.source != nil && (e.health.loaded == e.gen.number || e.now.Sub(e.started) >= syncTimeout)
 		if e.core.known && e.health.ready && loaded && e.core.synced() {
 			next = Active
 		}

@@ -384,6 +384,36 @@ func TestTheFileServesTheRulesThatPrometheusRunsWith(t *testing.T) {
 	})
 }
 
+func TestARestartWithOtherRulesWritesTheFilesFirst(t *testing.T) {
+	const source = `scrape_configs:
+  - job_name: a
+    static_configs: [{targets: ["10.0.0.1:80"], labels: {__meta_env: prod}}]
+    relabel_configs: [{source_labels: [__meta_env], regex: prod, action: keep}]
+`
+	inRig(t, func(dir string) {
+		if err := os.MkdirAll(filepath.Join(dir, "run", "targets"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for name, content := range map[string]string{
+			"prometheus.yml":     source,
+			"run/prometheus.yml": promconfig.GeneratedMark + " from other rules\n",
+			"run/targets/" + promconfig.TargetFileName("a"): "[{\"targets\":[\"10.0.0.1:80\"],\"labels\":{}}]\n",
+		} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}, func(r *rig) {
+		var told string
+		r.prometheus.set(func(f *fakePrometheus) { f.onReload = func() { told = r.targets("a") } })
+		r.SetCluster(Cluster{Known: true})
+		r.run(10 * time.Second)
+		if !strings.Contains(told, "__meta_env") {
+			t.Errorf("Prometheus was told to load a rule that keeps by __meta_env while its file was: %s", told)
+		}
+	})
+}
+
 func TestAJobThatPrometheusDoesNotKnowIsNotServed(t *testing.T) {
 	inRig(t, nil, func(r *rig) {
 		r.SetCluster(Cluster{Known: true})
