@@ -172,7 +172,6 @@ func (e *engine) loop(ctx context.Context, healths <-chan health) {
 
 // follow lets everything follow from the state that there is now.
 func (e *engine) follow() {
-	e.burst = 0
 	mayWrite, retryAt := !e.now.Before(e.retryAt), e.retryAt
 	if mayWrite && e.pending != nil {
 		e.apply(*e.pending)
@@ -191,6 +190,7 @@ func (e *engine) follow() {
 	e.removeObsolete()
 	e.answerDrains()
 	e.publish()
+	e.burst = 0
 }
 
 // noteLoaded notes which jobs Prometheus knows, and when it runs with the rules
