@@ -184,7 +184,7 @@ func TestClusterFields(t *testing.T) {
 		snapshot: gossip.Snapshot{Self: "b", Known: true, Encrypted: true, Problems: []string{"a foreign label"}, Members: []gossip.Member{
 			{Name: "a", Address: "10.0.0.1:7946", Facts: gossip.Facts{Zone: "z1", HTTPAddress: "10.0.0.1:9590", Version: "0.1", State: gossip.Active, View: 1, AppliedView: 1}},
 			{Name: "b", Address: "10.0.0.2:7946", Facts: gossip.Facts{Zone: "z2", HTTPAddress: "10.0.0.2:9590", Version: "0.2", State: gossip.Joining}},
-			member("c", gossip.Dead, 9, 0),
+			{Name: "c", Facts: gossip.Facts{State: gossip.Dead, PrometheusReady: true, Targets: 7, Series: 70, View: 9, AppliedView: 9}},
 		}},
 	}
 	want := `{"status":"success","data":{"cluster":"prod","self":"b","settled":true,"view":"0000000000000001","known":true,"frozen":false,"encrypted":true,"problems":["a foreign label"],"members":[` +

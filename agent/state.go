@@ -24,11 +24,17 @@ type state struct {
 }
 
 // members are those of the newest snapshot. What this member says of itself
-// is taken from its own mouth: the gossip may be a moment behind.
+// is taken from its own mouth: the gossip may be a moment behind. What those
+// that have gone said of themselves last is true no longer.
 func (s *state) members() []gossip.Member {
 	snapshot := s.snapshot()
 	own := gossipFacts(s.scrape.Status().Facts)
 	members := slices.Clone(snapshot.Members)
+	for i := range members {
+		if m := &members[i]; m.State == gossip.Left || m.State == gossip.Dead {
+			m.PrometheusReady, m.Targets, m.Series, m.AppliedView = false, 0, 0, 0
+		}
+	}
 	i := slices.IndexFunc(members, func(m gossip.Member) bool { return m.Name == snapshot.Self })
 	if i < 0 {
 		members = append(members, gossip.Member{Name: snapshot.Self, Facts: own})
