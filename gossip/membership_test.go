@@ -56,7 +56,8 @@ func TestFactsSpread(t *testing.T) {
 	}
 }
 
-// Facts whose streams fail reach everybody by push/pull or the next attempt.
+// Facts whose streams fail reach everybody by push/pull or the next attempt. An attempt takes 6 s where the stream cannot be opened, and 3 in
+// 10 succeed: that one of the 90 pairs has none in 6 minutes, push/pull aside, happens once in twenty million runs. Most take 40 s.
 func TestFactsRepaired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := simulate(t, 10)
@@ -64,7 +65,7 @@ func TestFactsRepaired(t *testing.T) {
 		for _, m := range s.members {
 			m.Publish(manyJobs(1))
 		}
-		t.Logf("heard after %s", s.within(time.Minute, "heard", func() bool { return s.heard(s.members, 1) }))
+		t.Logf("heard after %s", s.within(6*time.Minute, "heard", func() bool { return s.heard(s.members, 1) }))
 		s.end()
 	})
 }
