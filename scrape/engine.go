@@ -3,7 +3,6 @@ package scrape
 import (
 	"context"
 	"fmt"
-	"net"
 	"slices"
 	"time"
 
@@ -304,7 +303,7 @@ func (e *engine) warnOfLoopback(name string, f *jobFile) {
 		}
 	}
 	for _, t := range f.counts.targets {
-		if !t.everywhere && isLoopback(t.address) {
+		if !t.everywhere && promconfig.IsLoopback(t.address) {
 			f.warned = true
 			warning := fmt.Sprintf("job %q: target %s is on a loopback address, which means another server beside every member; "+
 				"give the job everywhere: true under scrape.jobs, and put the node into instance with a relabel rule: "+
@@ -314,15 +313,6 @@ func (e *engine) warnOfLoopback(name string, f *jobFile) {
 			return
 		}
 	}
-}
-
-func isLoopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		host = address
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func (e *engine) selfLabels() model.LabelSet {

@@ -86,15 +86,12 @@ func (s *server) info(ctx context.Context) (runtimeInfo, error) {
 	var answer struct {
 		Data runtimeInfo `json:"data"`
 	}
-	status, body, err := s.do(ctx, http.MethodGet, "/api/v1/status/runtimeinfo")
+	body, err := s.ask(ctx, "/api/v1/status/runtimeinfo")
 	if err != nil {
-		return runtimeInfo{}, fmt.Errorf("ask Prometheus for its runtime information: %w", err)
-	}
-	if status != http.StatusOK {
-		return runtimeInfo{}, fmt.Errorf("ask Prometheus for its runtime information: %s", firstLine(body))
+		return runtimeInfo{}, err
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return runtimeInfo{}, fmt.Errorf("ask Prometheus for its runtime information: %w", err)
+		return runtimeInfo{}, fmt.Errorf("read Prometheus's runtime information: %w", err)
 	}
 	return answer.Data, nil
 }
@@ -104,16 +101,26 @@ func (s *server) info(ctx context.Context) (runtimeInfo, error) {
 func (s *server) runsGenerated(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	status, body, err := s.do(ctx, http.MethodGet, "/api/v1/status/config")
-	switch {
-	case err != nil:
-		return fmt.Errorf("ask Prometheus for its configuration: %w", err)
-	case status != http.StatusOK:
-		return fmt.Errorf("ask Prometheus for its configuration: %s", firstLine(body))
-	case !bytes.Contains(body, []byte(s.marker)):
+	body, err := s.ask(ctx, "/api/v1/status/config")
+	if err != nil {
+		return err
+	}
+	if !bytes.Contains(body, []byte(s.marker)) {
 		return errors.New("it runs with another configuration; start it with --config.file=<prometheus.generated_config_file>")
 	}
 	return nil
+}
+
+// ask gets what Prometheus says of itself at path.
+func (s *server) ask(ctx context.Context, path string) ([]byte, error) {
+	status, body, err := s.do(ctx, http.MethodGet, path)
+	if err != nil {
+		return nil, fmt.Errorf("ask Prometheus for %s: %w", path, err)
+	}
+	if status != http.StatusOK {
+		return nil, fmt.Errorf("ask Prometheus for %s: %s", path, firstLine(body))
+	}
+	return body, nil
 }
 
 func firstLine(body []byte) string {

@@ -57,15 +57,21 @@ func readsSelf(rule *relabel.Config) string {
 func loopback(job *yaml.Node) *yaml.Node {
 	for _, group := range items(effective(job, staticKey)) {
 		for _, target := range items(effective(group, "targets")) {
-			host, _, err := net.SplitHostPort(target.Value)
-			if err != nil {
-				host = strings.Trim(target.Value, "[]")
-			}
-			ip, err := netip.ParseAddr(host)
-			if strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback() {
+			if IsLoopback(target.Value) {
 				return target
 			}
 		}
 	}
 	return nil
+}
+
+// IsLoopback tells whether a target's address, with or without a port, means
+// the machine, or the pod, that scrapes it.
+func IsLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = strings.Trim(address, "[]")
+	}
+	ip, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
 }
