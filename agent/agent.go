@@ -20,6 +20,7 @@ import (
 	"github.com/oklog/run"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/version"
+	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/ringside-project/ringside/config"
 	"github.com/ringside-project/ringside/gossip"
@@ -49,9 +50,8 @@ type Agent struct {
 	relay    *relay.Relay
 	web      *server
 	reloader *reloader
-
-	prometheus   scrape.Prometheus
-	shutdownWait time.Duration
+	tracing  *tracing
+	outlives outliving
 
 	snapshot atomic.Pointer[gossip.Snapshot] // the newest; never nil
 }
@@ -62,10 +62,7 @@ func New(cfg *config.Config, opts Options, logger log.Logger, reg *prometheus.Re
 	for _, w := range cfg.Warnings() {
 		level.Warn(logger).Log("msg", w)
 	}
-	a := &Agent{
-		logger: logger, zone: cfg.Cluster.Zone,
-		prometheus: cfg.Prometheus, shutdownWait: time.Duration(cfg.Uploader.ShutdownWait),
-	}
+	a := &Agent{logger: logger, zone: cfg.Cluster.Zone}
 	a.snapshot.Store(&gossip.Snapshot{Self: cfg.Cluster.Node})
 	var err error
 	if a.web, err = listen(opts, logger); err != nil {
@@ -73,6 +70,7 @@ func New(cfg *config.Config, opts Options, logger log.Logger, reg *prometheus.Re
 	}
 	if err := a.newParts(cfg, logger, reg); err != nil {
 		a.web.listener.Close()
+		a.tracing.stop()
 		return nil, err
 	}
 	a.reloader = newReloader(cfg, opts, a.scrape, logger)
@@ -93,13 +91,28 @@ func New(cfg *config.Config, opts Options, logger log.Logger, reg *prometheus.Re
 
 func (a *Agent) newParts(cfg *config.Config, logger log.Logger, reg prometheus.Registerer) error {
 	var err error
-	if a.relay, err = relay.New(cfg.Relay, a.observe, log.With(logger, "component", "relay"), reg); err != nil {
+	if a.tracing, err = newTracing(cfg.Tracing, cfg.Cluster.Node, logger); err != nil {
 		return err
 	}
-	scfg := scrapeConfig(cfg)
-	scfg.FeedbackURL = feedbackURL(a.relay.Addr().String())
+	if a.relay, err = relay.New(cfg.Relay, relay.Options{
+		Feedback:     a.observe,
+		HandedOver:   func(lset labels.Labels) bool { return a.scrape.HandedOver(lset) },
+		ReplicaLabel: cfg.ReplicaLabel,
+		Node:         cfg.Cluster.Node,
+		Tracer:       a.tracing.provider(),
+	}, log.With(logger, "component", "relay"), reg); err != nil {
+		return err
+	}
+	scfg := scrapeConfig(cfg, a.relay.Addr().String())
 	if a.scrape, err = scrape.New(scfg, log.With(logger, "component", "scrape"), reg); err != nil {
 		return err
+	}
+	a.outlives = outliving{
+		url: cfg.Prometheus.URL, dataDir: cfg.Prometheus.DataDir, wait: time.Duration(cfg.Uploader.ShutdownWait),
+		stopping: a.scrape.Stopping, logger: logger,
+	}
+	if scfg.RelayURL != "" {
+		a.outlives.flush = a.scrape.FlushTime
 	}
 	// Last: as soon as the gossip is bound, others may hear of this member.
 	a.gossip, err = gossip.New(cfg.Cluster, log.With(logger, "component", "gossip"), reg)
@@ -109,28 +122,39 @@ func (a *Agent) newParts(cfg *config.Config, logger log.Logger, reg prometheus.R
 // Check loads the source prometheus.yml that cfg names as a sidecar would, and
 // says what is wrong with it, or what it warns of. It writes and binds nothing.
 func Check(cfg *config.Config) (warnings []string, err error) {
-	warnings, err = scrape.CheckSource(scrapeConfig(cfg))
+	warnings, err = scrape.CheckSource(scrapeConfig(cfg, cfg.Relay.ListenAddress))
 	return append(cfg.Warnings(), warnings...), err
 }
 
-// scrapeConfig composes what scrape is to know. No samples are relayed yet, so
-// that RelayURL stays empty.
-func scrapeConfig(cfg *config.Config) scrape.Config {
-	return scrape.Config{
+// scrapeConfig composes what scrape is to know of a sidecar whose relay listens
+// at listen. Prometheus sends its samples there only if there is an upstream.
+func scrapeConfig(cfg *config.Config, listen string) scrape.Config {
+	c := scrape.Config{
 		Node:         cfg.Cluster.Node,
 		Zone:         cfg.Cluster.Zone,
 		ReplicaLabel: cfg.ReplicaLabel,
 		Version:      version.Version,
 		MinMembers:   cfg.Cluster.MinMembers,
-		FeedbackURL:  feedbackURL(cfg.Relay.ListenAddress),
+		FeedbackURL:  relayURL(listen, "/api/v1/feedback"),
 		Prometheus:   cfg.Prometheus,
 		Sharding:     cfg.Scrape,
 	}
+	for _, u := range cfg.Relay.Upstreams {
+		c.RelayURL = relayURL(listen, "/api/v1/write")
+		if u.ProtobufMessage == messageV2 {
+			c.RelayMessage = messageV2
+		}
+	}
+	return c
 }
 
-// feedbackURL is where the Prometheus beside this sidecar reaches a relay that
+// messageV2 is what Prometheus is to send once an upstream is to get it: what
+// it sends otherwise, 1.0, has less in it.
+const messageV2 = "io.prometheus.write.v2.Request"
+
+// relayURL is where the Prometheus beside this sidecar reaches a relay that
 // listens on listen: one that listens everywhere, on loopback.
-func feedbackURL(listen string) string {
+func relayURL(listen, path string) string {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
 		return ""
@@ -138,7 +162,7 @@ func feedbackURL(listen string) string {
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
 		host = "127.0.0.1" // on [::] too: Go listens there for both families
 	}
-	return "http://" + net.JoinHostPort(host, port) + "/api/v1/feedback"
+	return "http://" + net.JoinHostPort(host, port) + path
 }
 
 // Addr is the address of the HTTP server.
@@ -152,6 +176,7 @@ func (a *Agent) RequestReload() { a.reloader.request() }
 // over the targets, says good-bye to the cluster, and stops. It returns nil if
 // nothing was left behind, and what was otherwise. It can be called once.
 func (a *Agent) Run(ctx context.Context) error {
+	defer a.tracing.stop()
 	var g run.Group
 	stop, cancel := context.WithCancel(context.Background())
 	var behind error
@@ -210,13 +235,11 @@ func (a *Agent) leave(stop context.Context) error {
 	return behind
 }
 
-// outlive goes on taking Prometheus's feedback while it stops, for as long as
-// shutdown_wait says.
+// outlive goes on taking what Prometheus sends while it stops. Only after that
+// the relay is told to finish.
 func (a *Agent) outlive(stop context.Context) {
-	ctx, cancel := context.WithTimeout(stop, a.shutdownWait)
-	defer cancel()
-	level.Info(a.logger).Log("msg", "waiting for prometheus to go", "shutdown_wait", a.shutdownWait)
-	if gone := outlivePrometheus(ctx, a.prometheus.URL, a.prometheus.DataDir); !gone {
+	level.Info(a.logger).Log("msg", "waiting for prometheus to go", "shutdown_wait", a.outlives.wait)
+	if gone := a.outlives.await(stop); !gone {
 		level.Info(a.logger).Log("msg", "prometheus goes on without this sidecar")
 	}
 }

@@ -6,6 +6,9 @@ import (
 	"reflect"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ringside-project/ringside/config"
 	"github.com/ringside-project/ringside/gossip"
 	"github.com/ringside-project/ringside/scrape"
 )
@@ -74,17 +77,42 @@ func TestHTTPAddress(t *testing.T) {
 	}
 }
 
-func TestFeedbackURL(t *testing.T) {
+func TestRelayURL(t *testing.T) {
 	for listen, want := range map[string]string{
-		"127.0.0.1:9591": "http://127.0.0.1:9591/api/v1/feedback",
-		"0.0.0.0:9591":   "http://127.0.0.1:9591/api/v1/feedback",
-		":9591":          "http://127.0.0.1:9591/api/v1/feedback",
-		"[::]:9591":      "http://127.0.0.1:9591/api/v1/feedback",
-		"[fd00::1]:9591": "http://[fd00::1]:9591/api/v1/feedback",
-		"localhost:9591": "http://localhost:9591/api/v1/feedback",
+		"127.0.0.1:9591": "http://127.0.0.1:9591/x",
+		"0.0.0.0:9591":   "http://127.0.0.1:9591/x",
+		":9591":          "http://127.0.0.1:9591/x",
+		"[::]:9591":      "http://127.0.0.1:9591/x",
+		"[fd00::1]:9591": "http://[fd00::1]:9591/x",
+		"localhost:9591": "http://localhost:9591/x",
 	} {
-		if got := feedbackURL(listen); got != want {
+		if got := relayURL(listen, "/x"); got != want {
 			t.Errorf("%s: %s, want %s", listen, got, want)
+		}
+	}
+}
+
+// TestScrapeConfig wants Prometheus to send its samples to the relay if there
+// is an upstream, and as 2.0 if one is to get that.
+func TestScrapeConfig(t *testing.T) {
+	for _, tc := range []struct {
+		name, upstreams, url, message string
+	}{
+		{"no upstream", "[]", "", ""},
+		{"by what they ask for", "[{name: a, endpoints: [http://a/]}]", "http://127.0.0.1:1/api/v1/write", ""},
+		{"1.0", "[{name: a, endpoints: [http://a/], protobuf_message: prometheus.WriteRequest}]", "http://127.0.0.1:1/api/v1/write", ""},
+		{
+			"one of two 2.0", "[{name: a, endpoints: [http://a/], protobuf_message: io.prometheus.write.v2.Request}, {name: b, endpoints: [http://b/]}]",
+			"http://127.0.0.1:1/api/v1/write", "io.prometheus.write.v2.Request",
+		},
+	} {
+		var cfg config.Config
+		if err := yaml.Unmarshal([]byte("relay: {upstreams: "+tc.upstreams+"}"), &cfg); err != nil {
+			t.Fatal(err)
+		}
+		got := scrapeConfig(&cfg, "127.0.0.1:1")
+		if got.RelayURL != tc.url || got.RelayMessage != tc.message || got.FeedbackURL != "http://127.0.0.1:1/api/v1/feedback" {
+			t.Errorf("%s: samples to %q as %q, feedback to %q; want %q as %q", tc.name, got.RelayURL, got.RelayMessage, got.FeedbackURL, tc.url, tc.message)
 		}
 	}
 }

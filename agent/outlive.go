@@ -8,20 +8,50 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
 	"github.com/prometheus/prometheus/tsdb/fileutil"
 )
 
-// outlivePrometheus waits until Prometheus has gone, or until ctx ends, and
-// tells whether it has. When Prometheus stops it first delivers what it has
-// for its remote writes: without somebody to take the feedback it would wait
-// for its flush deadline, a minute. It lets go of the lock in its data
-// directory before that, and of its port after it.
-func outlivePrometheus(ctx context.Context, prometheusURL, dataDir string) bool {
+// flushGrace is what a Prometheus that is stopping needs beside its flush.
+const flushGrace = 5 * time.Second
+
+// outliving is how a sidecar that ends waits for its Prometheus to have gone.
+// When Prometheus stops it first delivers what it has for its remote writes:
+// without somebody to take that it would wait for its flush deadline, and what
+// it could not deliver is lost. It lets go of the lock in its data directory
+// before that, and of its port after it.
+type outliving struct {
+	url, dataDir string
+	stopping     func(context.Context) bool // Prometheus says that it is
+	wait         time.Duration              // for it to have gone
+	flush        func() time.Duration       // how long its flush may take, from when it is seen to be stopping; nil: no longer than wait
+	logger       log.Logger
+}
+
+// await returns when Prometheus has gone, which it tells, when the time for
+// that is up, or when ctx ends.
+func (o outliving) await(ctx context.Context) (gone bool) {
 	ticker := time.NewTicker(200 * time.Millisecond)
 	defer ticker.Stop()
+	deadline := time.Now().Add(o.wait)
+	lock := filepath.Join(o.dataDir, "lock")
+	locked, going := false, false
 	for {
-		if !listens(ctx, prometheusURL) && lockFree(filepath.Join(dataDir, "lock")) {
+		free := lockFree(lock)
+		locked = locked || !free // without --storage.tsdb.no-lockfile
+		if free && !listens(ctx, o.url) && ctx.Err() == nil {
 			return true
+		}
+		if o.flush != nil && !going && (locked && free || o.stopping(ctx)) {
+			going = true
+			if until := time.Now().Add(o.flush() + flushGrace); until.After(deadline) {
+				deadline = until
+			}
+			level.Info(o.logger).Log("msg", "prometheus is stopping: taking what it has left to send", "for_at_most", time.Until(deadline).Round(time.Second))
+		}
+		if !time.Now().Before(deadline) {
+			return false
 		}
 		select {
 		case <-ctx.Done():

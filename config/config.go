@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strings"
 
+	prometheus "github.com/prometheus/prometheus/config"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ringside-project/ringside/gossip"
@@ -30,6 +31,8 @@ type Config struct {
 	Scrape       scrape.Sharding   `yaml:"scrape"`
 	Relay        relay.Config      `yaml:"relay"`
 	Uploader     uploader.Config   `yaml:"uploader"`
+
+	Tracing *prometheus.TracingConfig `yaml:"tracing,omitempty"` // as in prometheus.yml; nil: no traces
 }
 
 // Default holds the values of blocks and fields that the user leaves out.
@@ -83,6 +86,9 @@ func (c *Config) setDirectory(dir string) {
 	c.Prometheus.SetDirectory(dir)
 	c.Relay.SetDirectory(dir)
 	c.Uploader.SetDirectory(dir)
+	if c.Tracing != nil {
+		c.Tracing.SetDirectory(dir)
+	}
 }
 
 // labelName is a label name that every receiver takes; two leading underscores are Prometheus's own.
@@ -97,10 +103,31 @@ func (c *Config) validate(path string) error {
 	if !labelName.MatchString(c.ReplicaLabel) {
 		return fmt.Errorf("replica_label: %q is not a label name; use letters, digits and underscores, such as prometheus_replica", c.ReplicaLabel)
 	}
+	if err := c.validateTracing(); err != nil {
+		return err
+	}
 	if addr := c.Relay.ListenAddress; addr == c.Cluster.ListenAddress && !strings.HasSuffix(addr, ":0") {
 		return fmt.Errorf("relay.listen_address: %s is cluster.listen_address too; give it another port", c.Relay.ListenAddress)
 	}
 	return c.validatePaths(path)
+}
+
+// validateTracing checks what Prometheus leaves to the first trace.
+func (c *Config) validateTracing() error {
+	t := c.Tracing
+	if t == nil {
+		return nil
+	}
+	if strings.Contains(t.Endpoint, "://") || strings.Contains(t.Endpoint, "@") {
+		return errors.New("tracing.endpoint: not host:port, such as collector:4317; without a scheme, and without credentials")
+	}
+	if t.SamplingFraction < 0 || t.SamplingFraction > 1 {
+		return fmt.Errorf("tracing.sampling_fraction: %v; give a number from 0, for only what the sender samples, to 1, for all", t.SamplingFraction)
+	}
+	if err := t.TLSConfig.Validate(); err != nil {
+		return fmt.Errorf("tracing.tls_config: %w", err)
+	}
+	return nil
 }
 
 // validatePaths sees to it that nothing Ringside writes lies where something else does.
@@ -145,16 +172,29 @@ func resolved(path string) string {
 	return filepath.Clean(path)
 }
 
-// Warnings names what is configured, and well, but does nothing yet.
+// Warnings names what is well-formed, but does nothing yet, or hardly what is wanted.
 func (c *Config) Warnings() []string {
 	var warnings []string
-	if n := len(c.Relay.Upstreams); n > 0 {
-		warnings = append(warnings, fmt.Sprintf("relay.upstreams: this version does not forward samples yet; nothing is sent to the %d configured; keep your own remote_write entries in prometheus.yml", n))
+	for i, u := range c.Relay.Upstreams {
+		if u.ReplicaLabel == "drop" && c.mostReplicas() > 1 {
+			warnings = append(warnings, fmt.Sprintf("relay.upstreams[%d].replica_label: drop, and %d members scrape each of some targets: "+
+				"%q gets the samples of them all as one series; keep the label, or let one member scrape each target", i, c.mostReplicas(), u.Name))
+		}
 	}
 	if c.Uploader.Enabled() {
 		warnings = append(warnings, "uploader: this version does not upload blocks yet; nothing reaches the bucket")
 	}
 	return warnings
+}
+
+// mostReplicas is how many members scrape a target, at most; jobs that are
+// scraped everywhere do not count.
+func (c *Config) mostReplicas() int {
+	most := c.Scrape.Replicas
+	for _, j := range c.Scrape.Jobs {
+		most = max(most, j.Replicas)
+	}
+	return most
 }
 
 // NeedsRestart names the blocks in which next differs from c and which take
@@ -163,7 +203,7 @@ func (c *Config) NeedsRestart(next *Config) []string {
 	var names []string
 	a, b := reflect.ValueOf(*c), reflect.ValueOf(*next)
 	for i := range a.NumField() {
-		name := a.Type().Field(i).Tag.Get("yaml")
+		name, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("yaml"), ",")
 		if name != "scrape" && !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
 			names = append(names, name)
 		}

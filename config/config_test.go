@@ -102,12 +102,38 @@ uploader:
   bucket_file: ""
   flush_on_shutdown: true
   shutdown_wait: 30s
+tracing:
+  client_type: http
+  endpoint: collector:4318
+  sampling_fraction: 0.1
+  insecure: true
+  headers: {X-Tenant: a}
+  compression: gzip
+  timeout: 5s
+  tls_config: {ca_file: ca.pem}
 `)
-	if w := c.Warnings(); len(w) != 2 || !strings.HasPrefix(w[0], "relay.upstreams: ") || !strings.HasPrefix(w[1], "uploader: ") {
-		t.Errorf("warnings %q; want one of relay.upstreams and one of uploader", w)
+	if got := c.Tracing.TLSConfig.CAFile; !filepath.IsAbs(got) {
+		t.Errorf("tracing.tls_config.ca_file %s; want it absolute", got)
+	}
+	if w := c.Warnings(); len(w) != 1 || !strings.HasPrefix(w[0], "uploader: ") {
+		t.Errorf("warnings %q; want one of uploader", w)
 	}
 	if got := c.Uploader.Bucket.Config["directory"]; !filepath.IsAbs(got.(string)) {
 		t.Errorf("bucket directory %v; want it absolute", got)
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	const drop = "relay: {upstreams: [{name: a, endpoints: [http://a/]}, {name: b, endpoints: [http://b/], replica_label: drop}]}\n"
+	for _, tc := range []struct{ name, text, want string }{
+		{"upstreams", minimal + drop, ""},
+		{"two members write one series", minimal + drop + "scrape: {replicas: 2}\n", `relay.upstreams[1].replica_label: drop, and 2 members scrape`},
+		{"of one job", minimal + drop + "scrape: {jobs: [{job: j, replicas: 3}]}\n", `relay.upstreams[1].replica_label: drop, and 3 members scrape`},
+		{"each under a label of its own", minimal + "relay: {upstreams: [{name: a, endpoints: [http://a/]}]}\nscrape: {replicas: 2}\n", ""},
+	} {
+		if got := strings.Join(load(t, tc.text).Warnings(), "\n"); !strings.HasPrefix(got, tc.want) || (got == "") != (tc.want == "") {
+			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
+		}
 	}
 }
 
@@ -118,7 +144,7 @@ func TestBadInput(t *testing.T) {
 		{"peer", "cluster:\n  name: x\n  insecure: true\n  peers:\n    - a:7946\n    - b c\n", `ringside.yml:4: cluster.peers`},
 		{"min_members", "cluster:\n  name: x\n  min_members: 0\n", `ringside.yml:3: cluster.min_members is 0`},
 		{"empty", "", `ringside.yml: cluster.name is missing`},
-		{"unknown block", minimal + "scraping: {}\n", `ringside.yml:2: scraping: unknown field; known here: cluster, prometheus, replica_label, scrape, relay, uploader`},
+		{"unknown block", minimal + "scraping: {}\n", `ringside.yml:2: scraping: unknown field; known here: cluster, prometheus, replica_label, scrape, relay, uploader, tracing`},
 		{"unknown field", "cluster:\n  name: x\n\n  nodee: y\n", `ringside.yml:4: cluster.nodee: unknown field; known here: name, node, zone, listen_address, `},
 		{"unknown in a list", minimal + "scrape:\n  jobs:\n    - job: a\n      replica: 2\n", `ringside.yml:5: scrape.jobs[0].replica: unknown field; known here: job, shard_by, everywhere, replicas`},
 		{"unknown in http_config", minimal + "prometheus:\n  http_config:\n    basic_auht: {}\n", `ringside.yml:4: prometheus.http_config.basic_auht: unknown field; known here: basic_auth, `},
@@ -132,6 +158,19 @@ func TestBadInput(t *testing.T) {
 		{"a text for the bucket", minimal + "uploader: {bucket: x}\n", `ringside.yml:2: uploader.bucket: expected fields below it, each as name: value, not the text`},
 		{"bad duration in uploader", minimal + "uploader:\n  shutdown_wait: soon\n", `ringside.yml:3: uploader.shutdown_wait: write a duration as 15s, 2m or 1h30m: `},
 		{"http_config", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      http_config:\n        bearer_token: a\n        basic_auth: {username: b}\n", `ringside.yml:6: relay.upstreams[0].http_config: at most one of`},
+		{"unknown in an upstream", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoint: [http://x/]\n", `ringside.yml:5: relay.upstreams[0].endpoint: unknown field; known here: name, endpoints, hashring, `},
+		{"unknown in an endpoint", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints:\n        - {address: http://x/, zone: b}\n", `ringside.yml:6: relay.upstreams[0].endpoints[0].zone: unknown field; known here: address, az`},
+		{"unknown in sigv4", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      sigv4: {key: planted}\n", `ringside.yml:6: relay.upstreams[0].sigv4.key: unknown field; known here: region, `},
+		{"a text for endpoints", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: http://u:planted@x/\n", `ringside.yml:5: relay.upstreams[0].endpoints: expected a list, such as [a, b], not the text`},
+		{"a text for a tenant", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      tenant: planted\n", `ringside.yml:6: relay.upstreams[0].tenant: expected fields below it, each as name: value, not the text`},
+		{"a text for sigv4", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      sigv4: planted\n", `ringside.yml:6: relay.upstreams[0].sigv4: expected fields below it`},
+		{"replication_factor", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      replication_factor: 2\n", `ringside.yml:6: relay.upstreams[0].replication_factor: 2; with these endpoints it must be from 1 to 1`},
+		{"not a number of copies", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      replication_factor: two\n", `ringside.yml:6: relay.upstreams[0].replication_factor: expected a whole number, not the text "two"`},
+		{"remote_timeout", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      remote_timeout: 20\n", `ringside.yml:6: relay.upstreams[0].remote_timeout: write a duration as 15s, 2m or 1h30m: `},
+		{"queue_bytes", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      queue_bytes: much\n", `ringside.yml:6: relay.upstreams[0].queue_bytes: `},
+		{"a bad regex", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      write_relabel_configs:\n        - {regex: 'a(', action: drop}\n", `ringside.yml:7: relay.upstreams[0].write_relabel_configs[0].regex: error parsing regexp`},
+		{"redirects", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      http_config:\n        follow_redirects: true\n", `ringside.yml:7: relay.upstreams[0].http_config.follow_redirects: redirects are never followed`},
+		{"relay label", minimal + "relay:\n  labels:\n    __a: b\n", `ringside.yml:3: relay.labels: "__a" is not a label name`},
 		{"a secret in the wrong place", minimal + "prometheus:\n  http_config:\n    basic_auth: planted\n", `ringside.yml:4: prometheus.http_config.basic_auth: expected fields below it`},
 		{"a bad URL with a password", minimal + "prometheus:\n  http_config:\n    proxy_url: http://u:planted@proxy:port\n", `ringside.yml:4: prometheus.http_config.proxy_url: not a URL: `},
 		{"twice", minimal + "cluster: {}\n", `ringside.yml:2: mapping key "cluster" already defined at line 1`},
@@ -156,6 +195,13 @@ func TestBadInput(t *testing.T) {
 		{"bucket twice", minimal + "uploader:\n  bucket: {type: S3}\n  bucket_file: a.yml\n", `ringside.yml:4: uploader.bucket_file: bucket is given too; keep one of the two`},
 		{"bucket type", minimal + "uploader:\n  bucket:\n    type: FLOPPY\n", `ringside.yml:4: uploader.bucket.type: "FLOPPY"; give one of ALIYUNOSS, `},
 		{"bucket file missing", minimal + "uploader:\n  bucket_file: nosuch.yml\n", `ringside.yml:3: uploader.bucket_file: open `},
+		{"no tracing endpoint", minimal + "tracing:\n  insecure: true\n", `ringside.yml:2: tracing: tracing endpoint must be set`},
+		{"tracing endpoint", minimal + "tracing:\n  client_type: http\n  endpoint: http://u:planted@collector:4318\n", `ringside.yml:4: tracing.endpoint: not host:port`},
+		{"tracing client", minimal + "tracing: {client_type: zipkin, endpoint: 'a:1'}\n", `ringside.yml:2: tracing.client_type: expected tracing client type`},
+		{"tracing sampling", minimal + "tracing:\n  endpoint: a:4317\n  sampling_fraction: 100\n", `ringside.yml:4: tracing.sampling_fraction: 100; `},
+		{"tracing TLS", minimal + "tracing:\n  endpoint: a:4317\n  tls_config: {ca: planted, ca_file: b}\n", `ringside.yml:4: tracing.tls_config: at most one of`},
+		{"tracing headers", minimal + "tracing:\n  endpoint: a:4317\n  headers: planted\n", `ringside.yml:4: tracing.headers: expected fields below it`},
+		{"unknown in tracing", minimal + "tracing:\n  endpoint: a:4317\n  header: {}\n", `ringside.yml:4: tracing.header: unknown field; known here: client_type, endpoint, `},
 		{"shutdown_wait", minimal + "uploader:\n  shutdown_wait: -5s\n", `ringside.yml:3: uploader.shutdown_wait: `},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -251,7 +297,11 @@ relay:
       http_config:
         oauth2: {client_id: visible4, client_secret: planted8, token_url: "http://t/?k=planted9", endpoint_params: {password: planted10}}
     - name: second
-      endpoints: [http://receive/]
+      endpoints: [http://receive/, {address: "https://visible7/?k=planted18", az: visible8}, "dnssrv+http://visible9/?k=planted19"]
+      tenant: {header: visible10, value: planted20}
+      sigv4: {region: visible11, access_key: a, secret_key: planted21, role_arn: arn, external_id: planted22}
+    - name: third
+      hashring: {file: visible12, url: "http://HOST/w?k=planted23"}
       http_config:
         authorization: {credentials: planted11}
 uploader:
@@ -265,6 +315,10 @@ uploader:
       sse_config: {encryption_key: planted14, bucket: planted15}
       http_config: {tls_config: {key: planted16}}
       list: [planted17]
+tracing:
+  endpoint: visible7:4317
+  headers: {X-Tenant: planted24}
+  tls_config: {ca_file: visible8, cert_file: c, key: planted25}
 `)
 	text, err := c.Redacted()
 	if err != nil {
@@ -273,7 +327,7 @@ uploader:
 	if strings.Contains(text, "planted") {
 		t.Errorf("a secret shows:\n%s", text)
 	}
-	for _, want := range []string{"visible1", "visible2", "visible3", "visible4", "visible5", "visible6", "visible3?key=<secret>"} {
+	for _, want := range []string{"visible1", "visible2", "visible3", "visible4", "visible5", "visible6", "visible7/?k=<secret>", "visible7:4317", "visible8", "visible9", "visible10", "visible11", "visible12", "visible3?key=<secret>"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s does not show:\n%s", want, text)
 		}
@@ -297,6 +351,7 @@ func TestNeedsRestart(t *testing.T) {
 	for _, tc := range []struct{ text, want string }{
 		{minimal, ""},
 		{minimal + "scrape: {replicas: 2}\n", ""},
+		{minimal + "tracing: {endpoint: 'a:4317'}\n", "tracing"},
 		{minimal + "scrape: {replicas: 2}\nreplica_label: r\nuploader: {shutdown_wait: 1s}\n", "replica_label uploader"},
 		{strings.Replace(minimal, "prod", "test", 1) + "prometheus: {http_config: {basic_auth: {username: x}}}\n", "cluster prometheus"},
 	} {

@@ -51,6 +51,11 @@ func (d *document) culprit(err error) place {
 	wrap := func(n *yaml.Node) *yaml.Node { return n }
 	for narrower := true; narrower; {
 		narrower = false
+		empty := *found.node
+		empty.Content = nil
+		if fails(wrap(&empty)) {
+			break // what is missing is at fault, not what is there
+		}
 		for _, c := range found.children() {
 			only := *found.node
 			only.Content = []*yaml.Node{c.node}
@@ -91,7 +96,7 @@ func (d *document) explainType(text string) error {
 		line, _ := strconv.Atoi(m[1])
 		what := cmp.Or(kinds[m[2]], m[2])
 		path := d.pathAt(line)
-		if m[3] != "" && !strings.Contains(path, "http_config") && !strings.HasPrefix(path, "uploader.bucket") { // where secrets stand
+		if m[3] != "" && !secretive.MatchString(path) {
 			what += " " + strconv.Quote(m[3])
 		}
 		return &located{line: line, err: fmt.Errorf("%sexpected %s, not %s", path, expected(m[4]), what)}
@@ -103,8 +108,11 @@ func (d *document) explainType(text string) error {
 	return errors.New(text)
 }
 
+// secretive matches the fields in which secrets stand.
+var secretive = regexp.MustCompile(`http_config|^relay\.upstreams\[\d+\]\.(endpoints|hashring|tenant|sigv4)|^uploader\.bucket|^tracing`)
+
 // ownStruct matches Go's names of the parts' blocks.
-var ownStruct = regexp.MustCompile(`^(gossip|scrape|relay|uploader)\.[A-Z]`)
+var ownStruct = regexp.MustCompile(`^(gossip|scrape|relay|upstream|uploader|sigv4|relabel)\.[A-Z]`)
 
 // expected says in words what Go's type means to whoever writes the file.
 func expected(goType string) string {

@@ -52,8 +52,11 @@ func hidden(path string) bool {
 	if strings.HasPrefix(path, "uploader.bucket.config.") {
 		return len(steps) != 4 || !slices.Contains(harmless, steps[3])
 	}
+	if strings.HasPrefix(path, "tracing.headers.") {
+		return true
+	}
 	return slices.ContainsFunc(steps, func(s string) bool {
-		return s == "http_headers" || s == "proxy_connect_header" || s == "endpoint_params" || s == "claims"
+		return s == "http_headers" || s == "proxy_connect_header" || s == "endpoint_params" || s == "claims" || s == "external_id"
 	})
 }
 

@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/ringside-project/ringside/relay/wire"
 )
 
 // The metrics that are read from the feedback stream.
@@ -23,18 +25,6 @@ const maxItems = 1 << 18
 
 var errTooManyItems = fmt.Errorf("more than %d symbols, labels of one series, or samples", maxItems)
 
-// message names the protobuf message of a remote_write request.
-type message string
-
-const (
-	messageV1 message = "prometheus.WriteRequest"        // remote_write 1.0
-	messageV2 message = "io.prometheus.write.v2.Request" // remote_write 2.0
-)
-
-// written counts what a request held, wanted or not: the figures of the
-// X-Prometheus-Remote-Write-*-Written headers.
-type written struct{ samples, histograms, exemplars int }
-
 // decoder reads the two feedback metrics from a request. It walks the wire
 // format rather than unmarshal the message, because the message in memory is up
 // to a hundred times the size of a body made for that. What it does not read
@@ -47,18 +37,18 @@ type decoder struct {
 	builder labels.ScratchBuilder
 
 	samples []Sample
-	written written
+	written wire.Counts // what the request held, wanted or not
 }
 
 // decode returns the feedback samples in body, in its order. It keeps no part of body.
-func decode(msg message, body []byte) ([]Sample, written, error) {
+func decode(msg wire.Message, body []byte) ([]Sample, wire.Counts, error) {
 	var d decoder
 	read := d.requestV1
-	if msg == messageV2 {
+	if msg == wire.V2 {
 		read = d.requestV2
 	}
 	if err := read(body); err != nil {
-		return nil, written{}, fmt.Errorf("decode %s: %w", msg, err)
+		return nil, wire.Counts{}, fmt.Errorf("decode %s: %w", msg, err)
 	}
 	return d.samples, d.written, nil
 }
@@ -121,10 +111,10 @@ func (d *decoder) fieldV1(f field) error {
 	case 2:
 		return d.sample(f)
 	case 3:
-		d.written.exemplars++
+		d.written.Exemplars++
 		return f.expect(protowire.BytesType)
 	case 4:
-		d.written.histograms++
+		d.written.Histograms++
 		return f.expect(protowire.BytesType)
 	}
 	return nil
@@ -139,10 +129,10 @@ func (d *decoder) fieldV2(f field) error {
 	case 2:
 		return d.sample(f)
 	case 3:
-		d.written.histograms++
+		d.written.Histograms++
 		return f.expect(protowire.BytesType)
 	case 4:
-		d.written.exemplars++
+		d.written.Exemplars++
 		return f.expect(protowire.BytesType)
 	}
 	return nil
@@ -232,7 +222,7 @@ func (d *decoder) sample(f field) error {
 		return nil
 	})
 	d.points = append(d.points, s)
-	d.written.samples++
+	d.written.Samples++
 	return err
 }
 

@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
+
+	"github.com/ringside-project/ringside/relay/wire"
 )
 
 // What Prometheus's own decoder and this one both accept, both read alike.
@@ -19,16 +21,16 @@ func FuzzDecodeV1(f *testing.F) {
 	f.Add(bodyV1())
 	f.Add(bodyV2())
 	f.Fuzz(func(t *testing.T, body []byte) {
-		samples, counts, err := decode(messageV1, body)
+		samples, counts, err := decode(wire.V1, body)
 		var req prompb.WriteRequest
 		if err != nil || req.Unmarshal(body) != nil {
 			return
 		}
 		var want []Sample
-		var wantCounts written
+		var wantCounts wire.Counts
 		b := labels.NewScratchBuilder(0)
 		for _, ts := range req.Timeseries {
-			wantCounts.add(len(ts.Samples), len(ts.Histograms), len(ts.Exemplars))
+			wantCounts = wantCounts.Add(wire.Counts{Samples: len(ts.Samples), Histograms: len(ts.Histograms), Exemplars: len(ts.Exemplars)})
 			for _, s := range ts.Samples {
 				want = append(want, Sample{ts.ToLabels(&b, nil), s.Value, s.Timestamp})
 			}
@@ -44,20 +46,20 @@ func FuzzDecodeV2(f *testing.F) {
 	f.Add(bodyV2())
 	f.Add(bodyV1())
 	f.Fuzz(func(t *testing.T, body []byte) {
-		samples, counts, err := decode(messageV2, body)
+		samples, counts, err := decode(wire.V2, body)
 		var req writev2.Request
 		if err != nil || req.Unmarshal(body) != nil {
 			return
 		}
 		var want []Sample
-		var wantCounts written
+		var wantCounts wire.Counts
 		b := labels.NewScratchBuilder(0)
 		for _, ts := range req.Timeseries {
 			lset, err := ts.ToLabels(&b, req.Symbols)
 			if err != nil {
 				t.Fatalf("accepted what has no labels: %v", err)
 			}
-			wantCounts.add(len(ts.Samples), len(ts.Histograms), len(ts.Exemplars))
+			wantCounts = wantCounts.Add(wire.Counts{Samples: len(ts.Samples), Histograms: len(ts.Histograms), Exemplars: len(ts.Exemplars)})
 			for _, s := range ts.Samples {
 				want = append(want, Sample{lset, s.Value, s.Timestamp})
 			}
@@ -67,12 +69,6 @@ func FuzzDecodeV2(f *testing.F) {
 			t.Errorf("counted %+v, want %+v", counts, wantCounts)
 		}
 	})
-}
-
-func (w *written) add(samples, histograms, exemplars int) {
-	w.samples += samples
-	w.histograms += histograms
-	w.exemplars += exemplars
 }
 
 // compare reports a difference between got and those of all that are wanted.

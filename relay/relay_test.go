@@ -42,9 +42,14 @@ func start(t *testing.T, feedback func([]Sample)) *running {
 	t.Helper()
 	cfg := DefaultConfig
 	cfg.ListenAddress = "127.0.0.1:0"
+	return startWith(t, cfg, Options{Feedback: feedback, ReplicaLabel: "prometheus_replica", Node: "a"})
+}
+
+func startWith(t *testing.T, cfg Config, o Options) *running {
+	t.Helper()
 	r := &running{t: t, reg: prometheus.NewRegistry(), log: new(logLines), client: &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Minute}}}
 	var err error
-	if r.Relay, err = New(cfg, feedback, log.NewLogfmtLogger(r.log), r.reg); err != nil {
+	if r.Relay, err = New(cfg, o, log.NewLogfmtLogger(r.log), r.reg); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -112,7 +117,7 @@ func TestFeedback(t *testing.T) {
 				t.Errorf("answer says %q was written, want %q", written, tc.written)
 			}
 			status := r.Status()
-			if status.Requests != 1 || status.Rejected != 0 || status.LastFeedback == nil || status.ListenAddress != r.Addr().String() {
+			if fb := status.Feedback; fb.Requests != 1 || fb.Rejected != 0 || fb.LastSamples == nil || status.ListenAddress != r.Addr().String() {
 				t.Errorf("status is %+v", status)
 			}
 			if n := testutil.ToFloat64(r.metrics.samples.WithLabelValues("up")); n != 4 {
@@ -142,7 +147,7 @@ func TestFeedbackWithoutSamples(t *testing.T) {
 			t.Errorf("got %s: %s", resp.Status, text)
 		}
 	}
-	if status := r.Status(); status.Requests != 2 || status.LastFeedback != nil {
+	if status := r.Status().Feedback; status.Requests != 2 || status.LastSamples != nil {
 		t.Errorf("status is %+v", status)
 	}
 }
@@ -207,13 +212,13 @@ func TestRejects(t *testing.T) {
 			if tc.contentType == typeV2 && writtenHeaders(resp) != "0 0 0" {
 				t.Errorf("answer says %q was written", writtenHeaders(resp))
 			}
-			if n := testutil.ToFloat64(r.metrics.rejected.WithLabelValues(tc.reason)); n != 1 {
+			if n := testutil.ToFloat64(r.metrics.feedback.rejected.WithLabelValues(tc.reason)); n != 1 {
 				t.Errorf("counted %v rejected for %s, want 1", n, tc.reason)
 			}
-			if n := testutil.CollectAndCount(r.metrics.rejected); n != 6 {
+			if n := testutil.CollectAndCount(r.metrics.feedback.rejected); n != 6 {
 				t.Errorf("%d reasons, want the 6 that are there from the start", n)
 			}
-			status := r.Status()
+			status := r.Status().Feedback
 			if status.Requests != 1 || status.Rejected != 1 || !strings.Contains(status.LastError, tc.text) {
 				t.Errorf("status is %+v", status)
 			}
@@ -234,11 +239,11 @@ func TestRejectionsAreLoggedSeldom(t *testing.T) {
 	for range 20 {
 		r.post(typeV1, strings.NewReader("garbage"), nil)
 	}
-	lines := r.log.containing("feedback rejected")
+	lines := r.log.containing("request rejected")
 	if len(lines) != 1 || !strings.Contains(lines[0], "reason=malformed") {
 		t.Errorf("logged %q, want one line", lines)
 	}
-	if n := testutil.ToFloat64(r.metrics.requests.WithLabelValues("rejected")); n != 20 {
+	if n := testutil.ToFloat64(r.metrics.feedback.requests.WithLabelValues("rejected")); n != 20 {
 		t.Errorf("counted %v, want 20", n)
 	}
 }
@@ -301,12 +306,12 @@ func TestNewBinds(t *testing.T) {
 	r := start(t, nil)
 	cfg := DefaultConfig
 	cfg.ListenAddress = r.Addr().String()
-	_, err := New(cfg, nil, log.NewNopLogger(), prometheus.NewRegistry())
+	_, err := New(cfg, Options{}, log.NewNopLogger(), prometheus.NewRegistry())
 	if err == nil || !strings.Contains(err.Error(), "relay.listen_address: listen tcp "+cfg.ListenAddress) {
 		t.Errorf("a port in use: got %v", err)
 	}
 	cfg.ListenAddress = "127.0.0.1"
-	if _, err = New(cfg, nil, log.NewNopLogger(), prometheus.NewRegistry()); err == nil || !strings.Contains(err.Error(), "relay.listen_address:") {
+	if _, err = New(cfg, Options{}, log.NewNopLogger(), prometheus.NewRegistry()); err == nil || !strings.Contains(err.Error(), "relay.listen_address:") {
 		t.Errorf("no port: got %v", err)
 	}
 }

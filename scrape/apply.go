@@ -184,7 +184,8 @@ func (e *engine) applyJobs() {
 	}
 	e.retire(files)
 	e.files = files
-	e.core.external, e.core.capacity = external, e.sharding.CapacitySeries
+	e.core.setExternal(external)
+	e.core.capacity = e.sharding.CapacitySeries
 	e.core.configHash = configHash(e.source, e.sharding)
 	e.core.setJobs(names, next, e.now)
 	configs := e.seen.track(tracking)

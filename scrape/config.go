@@ -22,6 +22,7 @@ type Config struct {
 	MinMembers   int    // alive members below which nothing is adopted or released
 	FeedbackURL  string // where Prometheus remote-writes what it scrapes
 	RelayURL     string // where Prometheus remote-writes its samples; empty: nowhere
+	RelayMessage string // the protobuf_message in which; empty: Prometheus's default
 
 	Prometheus Prometheus
 	Sharding   Sharding
@@ -181,4 +182,5 @@ const (
 	completeAfter = 5 * time.Second        // or so long after its first part, if it is never silent
 	writeTime     = time.Second            // without another event until a file counts as written
 	pollInterval  = 5 * time.Second        // between two looks at the source, and between two tries of what was refused
+	defaultFlush  = time.Minute            // Prometheus's --storage.remote.flush-deadline, as long as it has not said
 )

@@ -1,6 +1,7 @@
 package scrape
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -33,6 +34,8 @@ type core struct {
 	halted   bool              // nothing is adopted
 	byPublic map[uint64][]held // finds the targets of a sample; nil: to be made
 	series   int64
+	gone     map[uint64]departure // targets let go of and not held again, by publicHash
+	changes  int                  // of what is discovered and what of it is held
 
 	moved    func(j *job, i int, from, to, reason string)
 	released func(j *job, i int)
@@ -45,6 +48,7 @@ func newCore(cfg Config) *core {
 		halted:   true,
 		peers:    map[string]Member{},
 		jobs:     map[uint64]*job{},
+		gone:     map[uint64]departure{},
 		moved:    func(*job, int, string, string, string) {},
 		released: func(*job, int) {},
 	}
@@ -93,9 +97,20 @@ func (c *core) setJobs(names []string, next []options, now time.Time) {
 		j.next = next[i]
 		jobs[id] = j
 	}
-	c.jobs, c.names, c.byPublic = jobs, names, nil
+	c.jobs, c.names = jobs, names
+	c.changed()
 	c.recount()
 	c.review(now)
+}
+
+// setExternal replaces the names of the external labels. Targets must be
+// resolved anew, and what was let go of is not found by its labels any more.
+func (c *core) setExternal(names map[string]bool) {
+	if !maps.Equal(names, c.external) {
+		c.external = names
+		clear(c.gone)
+		c.changed()
+	}
 }
 
 // setTargets replaces the targets of one job; see job.setTargets.
@@ -145,7 +160,18 @@ func (c *core) reviewJob(j *job, now time.Time) bool {
 
 func (c *core) adopt(j *job, await bool) {
 	j.adopt(c.halted, await)
+	c.changed()
+	for i := 0; i < len(j.holds) && len(c.gone) > 0; i++ {
+		if j.holds[i].held {
+			delete(c.gone, j.targets[i].public)
+		}
+	}
+}
+
+// changed notes that other targets are discovered, or others of them held.
+func (c *core) changed() {
 	c.byPublic = nil
+	c.changes++
 }
 
 // tick releases what others are now known to scrape.
@@ -157,12 +183,14 @@ func (c *core) tick(now time.Time) {
 		if j.leaving > 0 && now.Sub(j.viewSince) >= settleView {
 			j.release(c.confirmed(j), func(i int) {
 				c.released(j, i)
-				c.byPublic = nil
+				c.gone[j.targets[i].public] = departure{j.targets[i].labels, now}
+				c.changed()
 			})
 		}
 	}
 	if c.byPublic == nil {
 		c.recount()
+		maps.DeleteFunc(c.gone, func(_ uint64, d departure) bool { return now.Sub(d.at) > departedFor })
 	}
 }
 

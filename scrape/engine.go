@@ -54,6 +54,9 @@ type engine struct {
 	shown     time.Time
 	factsAt   time.Time
 	now       time.Time
+
+	elsewhere func() *elsewhere // for the core as it was at changes indexed; nil: none yet
+	indexed   int
 }
 
 // jobFile is what the engine keeps for each job of the core.

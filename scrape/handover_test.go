@@ -26,6 +26,9 @@ type world struct {
 	replicas int
 	targets  []target
 	members  []*simMember
+
+	everything map[uint64]target // that was ever discovered; nil: ends of series are not watched
+	ended      map[bool]int      // ends of series, by whether others scrape the target on
 }
 
 type simMember struct {
@@ -40,6 +43,8 @@ type simMember struct {
 	next       map[uint64]time.Time
 	heard      map[string][]message
 	told       string
+	starts     int      // of the sidecar
+	endings    []ending // that its Prometheus has yet to write
 }
 
 // detection is how long it may take until all know of a crash: 3.5 s, and the
@@ -87,6 +92,7 @@ func (w *world) start(m *simMember) {
 	m.core.setJobs([]string{"j"}, []options{{digest: 1, replicas: w.replicas}}, w.now)
 	m.core.setLoaded(JobID("j"), w.now)
 	m.alive, m.told = true, ""
+	m.starts++
 	m.heard = map[string][]message{}
 	left := map[string]bool{}
 	for _, t := range w.targets {
@@ -126,6 +132,34 @@ func (w *world) step() {
 		if m.alive {
 			w.run(m)
 		}
+		if w.everything != nil {
+			w.relay(m)
+		}
+	}
+}
+
+// discover makes these the targets that every living sidecar discovers.
+func (w *world) discover(targets []target) {
+	w.targets = targets
+	w.remember()
+	for _, m := range w.members {
+		if m.alive {
+			m.core.setTargets(JobID("j"), w.targets, nil, w.now)
+		}
+	}
+}
+
+// watch has the ends of series looked at from now on.
+func (w *world) watch() {
+	w.everything, w.ended = map[uint64]target{}, map[bool]int{}
+	w.remember()
+}
+
+func (w *world) remember() {
+	for _, t := range w.targets {
+		if w.everything != nil {
+			w.everything[t.id] = t
+		}
 	}
 }
 
@@ -156,18 +190,19 @@ func (w *world) run(m *simMember) {
 	}
 	c.tick(w.now)
 	if j := c.jobs[JobID("j")]; j.dirty && c.state != Joining {
-		m.write(j, w.now)
+		m.write(j, w)
 	}
 	w.tell(m)
 }
 
-func (m *simMember) write(j *job, now time.Time) {
+func (m *simMember) write(j *job, w *world) {
 	file := map[uint64]bool{}
 	for i, h := range j.holds {
 		if h.held {
 			file[j.targets[i].id] = true
 		}
 	}
+	m.end(w, file)
 	for id := range m.scraping {
 		if !file[id] {
 			delete(m.scraping, id)
@@ -175,7 +210,7 @@ func (m *simMember) write(j *job, now time.Time) {
 		}
 	}
 	m.file = file
-	j.wrote(now)
+	j.wrote(w.now)
 }
 
 // tell gossips the member's facts, if they are news, with a delay of its own
@@ -359,16 +394,12 @@ func (w *world) disturb() {
 		}
 	case 5: // targets come and go
 		n := 30 + w.rng.IntN(30)
-		w.targets = append(slices.Clone(w.targets[w.rng.IntN(5):]), w.makeTargets(1000+w.rng.IntN(100000)*50, 0)...)
-		for len(w.targets) < n {
+		targets := append(slices.Clone(w.targets[w.rng.IntN(5):]), w.makeTargets(1000+w.rng.IntN(100000)*50, 0)...)
+		for len(targets) < n {
 			from := 1000 + w.rng.IntN(1<<30)
-			w.targets = append(w.targets, w.makeTargets(from, from+1)...)
+			targets = append(targets, w.makeTargets(from, from+1)...)
 		}
-		for _, m := range w.members {
-			if m.alive {
-				m.core.setTargets(JobID("j"), w.targets, nil, w.now)
-			}
-		}
+		w.discover(targets)
 	case 6: // drain
 		if m.alive && m.core.state == Active {
 			m.core.setState(Draining, w.now)

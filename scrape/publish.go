@@ -2,9 +2,11 @@ package scrape
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -64,6 +66,10 @@ func (e *engine) show(facts Facts) {
 		st.view.jobs = append(st.view.jobs, js)
 		st.Jobs = append(st.Jobs, js.status(f.counts))
 	}
+	st.view.elsewhere = e.elsewhereOf(st.view.jobs)
+	if e.source != nil {
+		st.view.remoteWrites = e.source.RemoteWrites
+	}
 	e.Scrape.status.Store(st)
 	if why := strings.Join(st.NotReady, "; "); st.State == Joining && e.now.Sub(e.started) >= pollInterval && why != e.told {
 		e.told = why
@@ -73,6 +79,17 @@ func (e *engine) show(facts Facts) {
 	e.metrics.series.Set(float64(facts.Series))
 	boolGauge(e.metrics.prometheusReady, e.health.ready)
 	boolGauge(e.metrics.prometheusLoaded, st.Source.PrometheusLoaded)
+}
+
+// elsewhereOf gives the index of the targets that others scrape: the last one
+// if nothing has changed since. Most sidecars never ask for it.
+func (e *engine) elsewhereOf(jobs []jobSnapshot) func() *elsewhere {
+	if e.elsewhere == nil || e.indexed != e.core.changes {
+		gone, external := maps.Clone(e.core.gone), e.core.external
+		e.elsewhere = sync.OnceValue(func() *elsewhere { return newElsewhere(jobs, gone, external) })
+		e.indexed = e.core.changes
+	}
+	return e.elsewhere
 }
 
 func (j *jobSnapshot) status(counts resolved) JobStatus {

@@ -12,6 +12,7 @@ import (
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/discovery"
+	"github.com/prometheus/prometheus/model/labels"
 )
 
 // Scrape keeps the Prometheus beside it supplied with this member's share of
@@ -75,6 +76,20 @@ func (s *Scrape) Facts() <-chan Facts { return s.facts }
 
 // Status is the newest snapshot.
 func (s *Scrape) Status() *Status { return s.status.Load() }
+
+// HandedOver tells whether the series, with the labels that Prometheus sends
+// but for the replica label, is of a target that others scrape and this member
+// does not (any more): one that it released, or one that is discovered and not
+// in its files. Its stale markers are then wrong, whatever becomes of the heirs:
+// they end the series at a time when another was seen to go on with it.
+//
+// It is false for a target that left discovery while this member scraped it,
+// for one in its files, and where honor_labels or metric relabelling gave the
+// series other values than the target's labels have. Many may ask at once.
+func (s *Scrape) HandedOver(series labels.Labels) bool {
+	view := s.Status().view
+	return view != nil && view.elsewhere().has(series)
+}
 
 // Observe tells what Prometheus was seen to scrape. It does not keep the slice
 // and does not wait for the samples to be taken in.
@@ -150,6 +165,23 @@ func (s *Scrape) LongestInterval() time.Duration {
 		}
 	}
 	return longest
+}
+
+// Stopping tells whether the Prometheus beside this sidecar says that it is.
+func (s *Scrape) Stopping(ctx context.Context) bool { return s.server.stopping(ctx) }
+
+// FlushTime is how long that Prometheus may take, once it is stopping, to send
+// what is left to its remote writes: it stops them one after the other, and
+// each has --storage.remote.flush-deadline, as it was while Prometheus ran.
+func (s *Scrape) FlushTime() time.Duration {
+	deadline, queues := time.Duration(s.server.flush.Load()), 1
+	if deadline == 0 {
+		deadline = defaultFlush
+	}
+	if v := s.Status().view; v != nil {
+		queues = max(queues, v.remoteWrites)
+	}
+	return time.Duration(queues) * deadline
 }
 
 // Run does the work until ctx ends, and returns when all it started has ended.

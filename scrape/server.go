@@ -9,18 +9,21 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/common/config"
+	"github.com/prometheus/common/model"
 )
 
 // server is the HTTP API of the Prometheus beside this sidecar.
 type server struct {
 	url    string // without a slash at its end
 	client *http.Client
-	marker string // in the generated configuration, and in no other
+	marker string       // in the generated configuration, and in no other
+	flush  atomic.Int64 // Prometheus's --storage.remote.flush-deadline, a time.Duration; 0: not known
 }
 
 func newServer(cfg Prometheus, marker string) (*server, error) {
@@ -31,26 +34,42 @@ func newServer(cfg Prometheus, marker string) (*server, error) {
 	return &server{url: strings.TrimRight(cfg.URL, "/"), client: client, marker: marker}, nil
 }
 
-// do makes a request and gives its answer, up to 64 MiB.
-func (s *server) do(ctx context.Context, method, path string) (status int, body []byte, err error) {
+// answer is what came back, its body up to 64 MiB.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (s *server) do(ctx context.Context, method, path string) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, method, s.url+path, nil)
 	if err != nil {
-		return 0, nil, err
+		return answer{}, err
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return 0, nil, err
+		return answer{}, err
 	}
 	defer resp.Body.Close()
-	body, err = io.ReadAll(io.LimitReader(resp.Body, 64<<20))
-	return resp.StatusCode, body, err
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	return answer{resp.StatusCode, resp.Header, body}, err
 }
 
 func (s *server) ready(ctx context.Context) bool {
+	a, err := s.readiness(ctx)
+	return err == nil && a.status == http.StatusOK
+}
+
+// stopping tells whether Prometheus says that it is shutting down.
+func (s *server) stopping(ctx context.Context) bool {
+	a, err := s.readiness(ctx)
+	return err == nil && a.header.Get("X-Prometheus-Stopping") == "true"
+}
+
+func (s *server) readiness(ctx context.Context) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*probeInterval)
 	defer cancel()
-	status, _, err := s.do(ctx, http.MethodGet, "/-/ready")
-	return err == nil && status == http.StatusOK
+	return s.do(ctx, http.MethodGet, "/-/ready")
 }
 
 var errLifecycleOff = errors.New("Prometheus runs without --web.enable-lifecycle")
@@ -60,14 +79,14 @@ var errLifecycleOff = errors.New("Prometheus runs without --web.enable-lifecycle
 func (s *server) reload(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	status, body, err := s.do(ctx, http.MethodPost, "/-/reload")
+	a, err := s.do(ctx, http.MethodPost, "/-/reload")
 	switch {
 	case err != nil:
 		return fmt.Errorf("reload Prometheus: %w", err)
-	case status == http.StatusForbidden, status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
+	case a.status == http.StatusForbidden, a.status == http.StatusNotFound, a.status == http.StatusMethodNotAllowed:
 		return errLifecycleOff
-	case status/100 != 2:
-		return fmt.Errorf("reload Prometheus: %s (its log says more)", firstLine(body))
+	case a.status/100 != 2:
+		return fmt.Errorf("reload Prometheus: %s (its log says more)", firstLine(a.body))
 	}
 	return nil
 }
@@ -80,20 +99,37 @@ type runtimeInfo struct {
 	LastConfigTime      time.Time `json:"lastConfigTime"` // in whole seconds
 }
 
-func (s *server) info(ctx context.Context) (runtimeInfo, error) {
+func (s *server) info(ctx context.Context) (info runtimeInfo, err error) {
+	err = s.data(ctx, "/api/v1/status/runtimeinfo", &info)
+	return info, err
+}
+
+// askFlags notes how Prometheus was started, as far as it matters here.
+func (s *server) askFlags(ctx context.Context) error {
+	var flags map[string]string
+	if err := s.data(ctx, "/api/v1/status/flags", &flags); err != nil {
+		return err
+	}
+	deadline, err := model.ParseDuration(flags["storage.remote.flush-deadline"])
+	if err != nil {
+		return fmt.Errorf("read Prometheus's --storage.remote.flush-deadline: %w", err)
+	}
+	s.flush.Store(int64(deadline))
+	return nil
+}
+
+// data decodes what Prometheus says of itself at path.
+func (s *server) data(ctx context.Context, path string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	var answer struct {
-		Data runtimeInfo `json:"data"`
-	}
-	body, err := s.ask(ctx, "/api/v1/status/runtimeinfo")
+	body, err := s.ask(ctx, path)
 	if err != nil {
-		return runtimeInfo{}, err
+		return err
 	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return runtimeInfo{}, fmt.Errorf("read Prometheus's runtime information: %w", err)
+	if err := json.Unmarshal(body, &struct{ Data any }{into}); err != nil {
+		return fmt.Errorf("read Prometheus's %s: %w", path, err)
 	}
-	return answer.Data, nil
+	return nil
 }
 
 // runsGenerated is nil if Prometheus runs with a configuration that we
@@ -113,14 +149,14 @@ func (s *server) runsGenerated(ctx context.Context) error {
 
 // ask gets what Prometheus says of itself at path.
 func (s *server) ask(ctx context.Context, path string) ([]byte, error) {
-	status, body, err := s.do(ctx, http.MethodGet, path)
+	a, err := s.do(ctx, http.MethodGet, path)
 	if err != nil {
 		return nil, fmt.Errorf("ask Prometheus for %s: %w", path, err)
 	}
-	if status != http.StatusOK {
-		return nil, fmt.Errorf("ask Prometheus for %s: %s", path, firstLine(body))
+	if a.status != http.StatusOK {
+		return nil, fmt.Errorf("ask Prometheus for %s: %s", path, firstLine(a.body))
 	}
-	return body, nil
+	return a.body, nil
 }
 
 func firstLine(body []byte) string {
@@ -156,6 +192,7 @@ type supervisor struct {
 	retryAt time.Time
 	started time.Time // Prometheus was; zero: not known
 	lookAt  time.Time // to see whether it still is that Prometheus
+	asked   time.Time // started, of the Prometheus whose flags are known
 }
 
 // run probes until ctx ends. Loading can take Prometheus long, or for ever if
@@ -211,6 +248,9 @@ func (s *supervisor) probe(ctx context.Context) time.Time {
 			level.Info(s.logger).Log("msg", "prometheus was restarted between two looks at it")
 		}
 		s.started = info.StartTime
+		if !s.asked.Equal(s.started) && s.server.askFlags(ctx) == nil {
+			s.asked = s.started
+		}
 	}
 	return s.now.since
 }

@@ -26,6 +26,9 @@ type fakePrometheus struct {
 	reloads   int
 	config    string // what it runs with
 	hangs     bool   // in a reload
+	stopping  bool
+	deadline  string // --storage.remote.flush-deadline; empty: it does not tell its flags
+	asked     int    // for its flags
 	onReload  func() // called at each
 }
 
@@ -48,8 +51,18 @@ func (f *fakePrometheus) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !f.up {
 		return nil, errors.New("connection refused")
 	}
-	status, body := http.StatusOK, ""
+	status, body, header := http.StatusOK, "", http.Header{}
 	switch req.URL.Path {
+	case "/-/ready":
+		header.Set("X-Prometheus-Stopping", fmt.Sprint(f.stopping))
+		if f.stopping {
+			status = http.StatusServiceUnavailable
+		}
+	case "/api/v1/status/flags":
+		f.asked++
+		if status = http.StatusNotFound; f.deadline != "" {
+			status, body = http.StatusOK, fmt.Sprintf(`{"status":"success","data":{"storage.remote.flush-deadline":%q,"web.enable-lifecycle":"true"}}`, f.deadline)
+		}
 	case "/api/v1/status/runtimeinfo":
 		body = fmt.Sprintf(`{"status":"success","data":{"startTime":%q,"reloadConfigSuccess":%v,"lastConfigTime":%q}}`,
 			f.started.UTC().Format(time.RFC3339Nano), f.refuses == "", f.loaded.UTC().Truncate(time.Second).Format(time.RFC3339))
@@ -69,7 +82,7 @@ func (f *fakePrometheus) RoundTrip(req *http.Request) (*http.Response, error) {
 			f.loaded = time.Now()
 		}
 	}
-	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(body)), Request: req}, nil
+	return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(strings.NewReader(body)), Request: req}, nil
 }
 
 // supervise runs a supervisor over f in a bubble of its own time.
@@ -217,6 +230,48 @@ func TestReadinessIsSeenWhileAReloadHangs(t *testing.T) {
 		time.Sleep(90 * time.Second)
 		if h := now(); h.loaded != 1 {
 			t.Errorf("back, but %+v", h)
+		}
+	})
+}
+
+// TestFlushTime wants Prometheus's flags to be asked for once a start, and to
+// be remembered when it has gone.
+func TestFlushTime(t *testing.T) {
+	inRig(t, nil, func(r *rig) {
+		if got := r.FlushTime(); got != time.Minute {
+			t.Errorf("nothing known: %s, want Prometheus's default of a minute", got)
+		}
+		r.prometheus.set(func(f *fakePrometheus) { f.started = time.Now() })
+		r.write("prometheus.yml", "remote_write: [{url: http://own/}]\n"+twoJobs)
+		r.run(10 * time.Second)
+		if got := r.FlushTime(); got != 2*time.Minute {
+			t.Errorf("two remote writes, the user's own and the feedback: %s, want a minute for each", got)
+		}
+		r.prometheus.set(func(f *fakePrometheus) { f.deadline = "10s" })
+		r.run(time.Minute)
+		if got := r.FlushTime(); got != 20*time.Second || r.Stopping(r.t.Context()) {
+			t.Errorf("asked: %s, stopping %v", got, r.Stopping(r.t.Context()))
+		}
+		asked := r.prometheus.asked
+		r.run(time.Minute)
+		if r.prometheus.asked != asked {
+			t.Errorf("asked %d times again of the same Prometheus", r.prometheus.asked-asked)
+		}
+		r.prometheus.set(func(f *fakePrometheus) { f.stopping = true })
+		if !r.Stopping(r.t.Context()) {
+			t.Error("it says that it is stopping")
+		}
+		r.prometheus.set(func(f *fakePrometheus) { f.up = false })
+		r.run(10 * time.Second)
+		if got := r.FlushTime(); got != 20*time.Second || r.Stopping(r.t.Context()) {
+			t.Errorf("it has gone: %s, stopping %v", got, r.Stopping(r.t.Context()))
+		}
+		r.prometheus.set(func(f *fakePrometheus) {
+			f.up, f.stopping, f.started, f.deadline = true, false, time.Now(), "1m30s"
+		})
+		r.run(10 * time.Second)
+		if got := r.FlushTime(); got != 3*time.Minute {
+			t.Errorf("started with another deadline: %s", got)
 		}
 	})
 }

@@ -14,7 +14,9 @@ import (
 // snapshot is what the status API reads targets from: the jobs as they were
 // at one moment. Nothing in it changes any more.
 type snapshot struct {
-	jobs []jobSnapshot
+	jobs         []jobSnapshot
+	elsewhere    func() *elsewhere // made when first asked for
+	remoteWrites int               // of the generated configuration
 }
 
 type jobSnapshot struct {

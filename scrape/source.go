@@ -189,7 +189,7 @@ func sourceOptions(cfg Config, sharding Sharding) promconfig.Options {
 	return promconfig.Options{
 		ReplicaLabel: cfg.ReplicaLabel, Replica: cfg.Node,
 		TargetsDir: cfg.Prometheus.TargetsDir, GeneratedFile: cfg.Prometheus.GeneratedConfigFile,
-		FeedbackURL: cfg.FeedbackURL, RelayURL: cfg.RelayURL,
+		FeedbackURL: cfg.FeedbackURL, RelayURL: cfg.RelayURL, RelayMessage: cfg.RelayMessage,
 		Version: cfg.Version,
 		Sharded: func(job string) bool { return !sharding.job(job).Everywhere },
 	}

@@ -187,11 +187,15 @@ func publicHash(ls labels.Labels, external map[string]bool) uint64 {
 	var d xxhash.Digest
 	d.Reset()
 	ls.Range(func(l labels.Label) {
-		if !strings.HasPrefix(l.Name, model.ReservedLabelPrefix) && !external[l.Name] {
+		if isPublic(l.Name, external) {
 			writeLabel(&d, l)
 		}
 	})
 	return d.Sum64()
+}
+
+func isPublic(name string, external map[string]bool) bool {
+	return !strings.HasPrefix(name, model.ReservedLabelPrefix) && !external[name]
 }
 
 func writeLabel(d *xxhash.Digest, l labels.Label) {

@@ -172,16 +172,29 @@ func (e *editor) addRemoteWrite() {
 			"max_backoff", str("1s"),
 			"sample_age_limit", str("5m"),
 		),
-		"metadata_config", mapping("send", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "false"}),
+		"metadata_config", mapping("send", boolean("false")),
 	))
-	if e.opt.RelayURL == "" {
-		return
+	if e.opt.RelayURL != "" {
+		entries.Content = append(entries.Content, e.relayEntry())
 	}
-	entries.Content = append(entries.Content, mapping(
+}
+
+// relayEntry sends all that there is to the relay. The time-out must exceed the
+// 25 s within which the relay answers; without retry_on_http_429 Prometheus
+// would drop what an upstream asks to be sent later.
+func (e *editor) relayEntry() *yaml.Node {
+	entry := mapping(
 		"name", str(relayName),
 		"url", str(e.opt.RelayURL),
-		"queue_config", mapping("retry_on_http_429", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "true"}),
-	))
+		"remote_timeout", str("30s"),
+		"send_exemplars", boolean("true"),
+		"send_native_histograms", boolean("true"),
+	)
+	if e.opt.RelayMessage != "" {
+		entry.Content = append(entry.Content, str("protobuf_message"), str(e.opt.RelayMessage))
+	}
+	entry.Content = append(entry.Content, str("queue_config"), mapping("retry_on_http_429", boolean("true")))
+	return entry
 }
 
 // comments puts comments below each other.
@@ -200,6 +213,10 @@ func mapping(pairs ...any) *yaml.Node {
 
 func sequence(items ...*yaml.Node) *yaml.Node {
 	return &yaml.Node{Kind: yaml.SequenceNode, Content: items}
+}
+
+func boolean(value string) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: value}
 }
 
 func number(digits string) *yaml.Node {

@@ -38,7 +38,7 @@ func guardedOptions(t *testing.T) (string, Options) {
 	}
 	return path, Options{
 		ReplicaLabel: "replica", Replica: "r-0", TargetsDir: "/targets", GeneratedFile: filepath.Join(dir, "run.yml"),
-		FeedbackURL: "http://localhost/feedback", RelayURL: "http://localhost/write",
+		FeedbackURL: "http://localhost/feedback", RelayURL: "http://localhost/write", RelayMessage: "io.prometheus.write.v2.Request",
 	}
 }
 

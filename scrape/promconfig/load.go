@@ -25,6 +25,7 @@ type Options struct {
 	GeneratedFile string                // absolute; where the generated text will be
 	FeedbackURL   string                // where Prometheus sends what proves a scrape
 	RelayURL      string                // where Prometheus sends all samples; "" for nowhere
+	RelayMessage  string                // protobuf_message of what it sends there; "" for its default
 	Version       string                // of this program, for the header comment
 	Sharded       func(job string) bool // false for a job that every member scrapes, for the warnings; nil: all are
 }
@@ -57,6 +58,7 @@ type Source struct {
 	Files          []string      // absolute: the source, its scrape_config_files and its rule files
 	Dirs           []string      // absolute: where a change may change any of that
 	RuleFiles      []string      // absolute, globs expanded
+	RemoteWrites   int           // remote_write entries of the generated configuration
 	Warnings       []string      // for people, with path:line
 }
 
@@ -104,6 +106,7 @@ func Load(path string, opt Options) (*Source, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	src.Generated, src.ExternalLabels = generated.text, generated.cfg.GlobalConfig.ExternalLabels
+	src.RemoteWrites = len(generated.cfg.RemoteWriteConfigs)
 	src.Warnings = append(src.Warnings, generated.warnings...)
 	src.watch(abs, cfg, files)
 	return src, nil

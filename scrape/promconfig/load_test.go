@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/prometheus/config"
@@ -138,6 +139,29 @@ func compareMeaning(t *testing.T, path string, src *promconfig.Source, opt promc
 		t.Errorf("the source is\n%s\nthe generated file\n%s", want, got)
 	}
 	compareJobs(t, wantJobs, gotJobs, src.Jobs)
+}
+
+// TestRelayEntry wants Prometheus to read what the relay needs it to.
+func TestRelayEntry(t *testing.T) {
+	for message, want := range map[string]string{
+		"": "prometheus.WriteRequest", "io.prometheus.write.v2.Request": "io.prometheus.write.v2.Request",
+	} {
+		opt := options()
+		opt.RelayURL, opt.RelayMessage = relayURL, message
+		src := load(t, write(t, "remote_write: [{url: http://own/}]\n"), opt)
+		cfg, _ := loadFile(t, write(t, string(src.Generated)))
+		if len(cfg.RemoteWriteConfigs) != 3 || src.RemoteWrites != 3 {
+			t.Fatalf("%d remote_write entries, said to be %d; want 3", len(cfg.RemoteWriteConfigs), src.RemoteWrites)
+		}
+		got := cfg.RemoteWriteConfigs[2]
+		if got.Name != "ringside-relay" || got.URL.String() != relayURL || string(got.ProtobufMessage) != want {
+			t.Errorf("entry %s to %s with %s, want %s", got.Name, got.URL, got.ProtobufMessage, want)
+		}
+		if !got.QueueConfig.RetryOnRateLimit || !got.SendExemplars || !got.SendNativeHistograms || !got.MetadataConfig.Send ||
+			time.Duration(got.RemoteTimeout) <= 25*time.Second || len(got.WriteRelabelConfigs) > 0 {
+			t.Errorf("something is not sent, or not again, or not waited for: %+v", got)
+		}
+	}
 }
 
 func compareJobs(t *testing.T, want, got []*config.ScrapeConfig, jobs []promconfig.Job) {
