@@ -106,6 +106,9 @@ func (c *Config) validate(path string) error {
 	if err := c.validateTracing(); err != nil {
 		return err
 	}
+	if _, again := c.Relay.Labels[c.ReplicaLabel]; again {
+		return fmt.Errorf("relay.labels: %s is the replica_label, whose value is cluster.node; leave it out", c.ReplicaLabel)
+	}
 	if addr := c.Relay.ListenAddress; addr == c.Cluster.ListenAddress && !strings.HasSuffix(addr, ":0") {
 		return fmt.Errorf("relay.listen_address: %s is cluster.listen_address too; give it another port", c.Relay.ListenAddress)
 	}

@@ -171,6 +171,7 @@ func TestBadInput(t *testing.T) {
 		{"a bad regex", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      write_relabel_configs:\n        - {regex: 'a(', action: drop}\n", `ringside.yml:7: relay.upstreams[0].write_relabel_configs[0].regex: error parsing regexp`},
 		{"redirects", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      http_config:\n        follow_redirects: true\n", `ringside.yml:7: relay.upstreams[0].http_config.follow_redirects: redirects are never followed`},
 		{"relay label", minimal + "relay:\n  labels:\n    __a: b\n", `ringside.yml:3: relay.labels: "__a" is not a label name`},
+		{"relay label is the replica label", minimal + "relay:\n  labels:\n    prometheus_replica: b\n", `ringside.yml:3: relay.labels: prometheus_replica is the replica_label`},
 		{"a secret in the wrong place", minimal + "prometheus:\n  http_config:\n    basic_auth: planted\n", `ringside.yml:4: prometheus.http_config.basic_auth: expected fields below it`},
 		{"a bad URL with a password", minimal + "prometheus:\n  http_config:\n    proxy_url: http://u:planted@proxy:port\n", `ringside.yml:4: prometheus.http_config.proxy_url: not a URL: `},
 		{"twice", minimal + "cluster: {}\n", `ringside.yml:2: mapping key "cluster" already defined at line 1`},

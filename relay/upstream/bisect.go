@@ -24,11 +24,12 @@ type part struct {
 // outcome is what came of a part.
 type outcome struct {
 	counts  [settledKinds]wire.Counts
-	runs    []run  // in the order of the rows; they make up the part. Of a partial write there is none
-	refusal answer // the first one for which series were rejected
-	failure answer // the first one for which series failed
-	sample  string // labels of one of the rejected series
-	gaveUp  bool   // some were rejected untried
+	runs    []run       // in the order of the rows; they make up the part
+	lost    wire.Counts // of what runs call delivered, what was rejected: the endpoint does not say which
+	refusal answer      // the first one for which series were rejected
+	failure answer      // the first one for which series failed
+	sample  string      // labels of one of the rejected series
+	gaveUp  bool        // some were rejected untried
 }
 
 // run is a number of rows, one after the other, with the same verdict.
@@ -77,11 +78,7 @@ func (c *courier) deliver(ctx context.Context, rows []wire.Row) {
 		c.settle(rows, c.rest)
 	case partial:
 		c.blame = c.last
-		if c.copies > 1 {
-			c.halve(ctx, rows) // a verdict is needed on each row
-		} else {
-			c.believe(rows)
-		}
+		c.believe(rows)
 	case suspect, tooLarge:
 		c.blame = c.last
 		c.halve(ctx, rows)
@@ -166,11 +163,14 @@ func (c *courier) attempt(ctx context.Context, rows []wire.Row, msg wire.Message
 }
 
 // believe settles rows of which the endpoint says how many it has written, not
-// which.
+// which. To send them again in halves would tell, but what is written already
+// may then be refused as out of order.
 func (c *courier) believe(rows []wire.Row) {
 	lost := minus(c.sum(rows), c.last.written)
+	c.out.runs = append(c.out.runs, run{rows, delivered})
 	c.out.counts[delivered] = c.out.counts[delivered].Add(c.last.written)
 	if lost != (wire.Counts{}) {
+		c.out.lost = c.out.lost.Add(lost)
 		c.out.counts[rejected] = c.out.counts[rejected].Add(lost)
 		c.out.refuse(c.blame)
 	}

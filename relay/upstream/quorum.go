@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ringside-project/ringside/relay/hashring"
+	"github.com/ringside-project/ringside/relay/wire"
 )
 
 // outvotedAfter is how long a copy may still take once the others have decided
@@ -115,9 +116,12 @@ func (d *delivery) elect(votes *ballot) {
 			series[v]++
 		}
 	}
+	lost := least(d.lost(), t.counts[delivered])
+	t.counts[delivered] = minus(t.counts[delivered], lost)
+	t.counts[rejected] = t.counts[rejected].Add(lost)
 	for i := range d.parts {
 		out := &d.parts[i].out
-		if series[rejected] > 0 && out.refusal.status != 0 {
+		if (series[rejected] > 0 || out.lost != (wire.Counts{})) && out.refusal.status != 0 {
 			t.explain(rejected, out.refusal)
 			t.remember(out)
 		}
@@ -126,5 +130,21 @@ func (d *delivery) elect(votes *ballot) {
 			a.text = fmt.Sprintf("%d series lack the quorum of %d out of %d: %s", series[failed], needed(d.copies), d.copies, a.text)
 			t.explain(failed, a)
 		}
+	}
+}
+
+// lost is about what endpoints rejected without saying of which series. Each
+// series has been to as many of them as there are copies, and what is wrong
+// with one copy is wrong with all.
+func (d *delivery) lost() wire.Counts {
+	var sum wire.Counts
+	for i := range d.parts {
+		sum = sum.Add(d.parts[i].out.lost)
+	}
+	up := d.copies - 1
+	return wire.Counts{
+		Samples:    (sum.Samples + up) / d.copies,
+		Histograms: (sum.Histograms + up) / d.copies,
+		Exemplars:  (sum.Exemplars + up) / d.copies,
 	}
 }

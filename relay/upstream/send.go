@@ -74,6 +74,9 @@ func (u *Upstream) exchange(ctx context.Context, cancel func(), s shipment) (ans
 	}
 	said := u.scrubber.text(string(words), err != nil || len(words) == maxRead, req)
 	a.text = describe(res, said)
+	if len(words) < maxRead {
+		a.partlyWritten(string(words), s.sent)
+	}
 	if res.StatusCode/100 == 5 {
 		return a, sick
 	}
