@@ -36,6 +36,7 @@ type outcome struct {
 type run struct {
 	rows    []wire.Row // nil: every valid series
 	verdict verdict
+	unsure  bool // some of them, nobody knows which, were rejected
 }
 
 // courier brings a part to its endpoint: whole if that works, else in halves,
@@ -167,7 +168,7 @@ func (c *courier) attempt(ctx context.Context, rows []wire.Row, msg wire.Message
 // may then be refused as out of order.
 func (c *courier) believe(rows []wire.Row) {
 	lost := minus(c.sum(rows), c.last.written)
-	c.out.runs = append(c.out.runs, run{rows, delivered})
+	c.out.runs = append(c.out.runs, run{rows, delivered, lost != wire.Counts{}})
 	c.out.counts[delivered] = c.out.counts[delivered].Add(c.last.written)
 	if lost != (wire.Counts{}) {
 		c.out.lost = c.out.lost.Add(lost)
@@ -181,7 +182,7 @@ func (c *courier) settle(rows []wire.Row, v verdict) {
 	if rows != nil && len(rows) == 0 {
 		return
 	}
-	c.out.runs = append(c.out.runs, run{rows, v})
+	c.out.runs = append(c.out.runs, run{rows: rows, verdict: v})
 	c.out.counts[v] = c.out.counts[v].Add(c.sum(rows))
 	switch v {
 	case rejected:

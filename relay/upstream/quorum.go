@@ -43,12 +43,13 @@ func (v votes) verdict(copies int) verdict {
 type ballot struct {
 	copies    int
 	votes     []votes
-	undecided int // series
+	unsure    []uint16 // of the votes for delivered: the owner rejected some of its series and does not say which
+	undecided int      // series
 }
 
 // newBallot is for a vote on that many series, out of a batch of size.
 func newBallot(copies, size, series int) *ballot {
-	return &ballot{copies: copies, votes: make([]votes, size), undecided: series}
+	return &ballot{copies: copies, votes: make([]votes, size), unsure: make([]uint16, size), undecided: series}
 }
 
 func (b *ballot) cast(series int, v verdict) {
@@ -57,6 +58,16 @@ func (b *ballot) cast(series int, v verdict) {
 	if !before && b.votes[series].decided(b.copies) {
 		b.undecided--
 	}
+}
+
+// verdict is what came of a series, all owners having answered. One that may
+// lack its quorum, where another owner could still come to have it, has failed.
+func (b *ballot) verdict(series int) verdict {
+	v := b.votes[series]
+	if v[delivered]-b.unsure[series] < needed(b.copies) && v[failed] > 0 && v[delivered] >= needed(b.copies) {
+		return failed
+	}
+	return v.verdict(b.copies)
 }
 
 // vote sends all parts and lets the owners of each series decide on it. Those
@@ -101,6 +112,9 @@ func (d *delivery) cast(votes *ballot, out *outcome) {
 	for _, r := range out.runs {
 		for series := range d.series(r.rows) {
 			votes.cast(series, r.verdict)
+			if r.unsure {
+				votes.unsure[series]++
+			}
 		}
 	}
 }
@@ -111,7 +125,7 @@ func (d *delivery) elect(votes *ballot) {
 	var series [settledKinds]int
 	for _, c := range d.routed {
 		for i := range d.series(c.rows) {
-			v := votes.votes[i].verdict(d.copies)
+			v := votes.verdict(i)
 			t.counts[v] = t.counts[v].Add(d.count(i))
 			series[v]++
 		}

@@ -60,3 +60,14 @@ func TestThanosIsNotSearched(t *testing.T) {
 		})
 	}
 }
+
+// A series that may be the one left out by one endpoint, while another is down,
+// may lack its quorum: it must come again.
+func TestPartlyWrittenWithoutQuorum(t *testing.T) {
+	partly := newReceiver(t, func(received) reply { return reply{status: 409, body: "add 1 samples: out of order sample"} })
+	down := newReceiver(t, func(received) reply { return reply{status: 503} })
+	r := newRig(t, at(partly, newReceiver(t, nil), down)+"replication_factor: 3\n")
+	if res := r.Deliver(t.Context(), batch(t, r, wire.V1, points(3)...)); res.Status != 503 || res.Failed.Samples != 3 {
+		t.Errorf("got %+v, want all to be sent again", res)
+	}
+}

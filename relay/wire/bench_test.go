@@ -2,6 +2,8 @@ package wire_test
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,26 +17,38 @@ import (
 
 const benchSeries = 2000
 
-// benchLabels are those of the nth series of a service's latency histogram, scraped from its pods one after another.
+// perTarget is how many series of a target follow each other: a scrape is written as it comes.
+const perTarget = 100
+
+// benchLabels are those of the nth series, in 395 bytes with its sample: histograms of services with several pods each,
+// whose series have all but three labels in common.
 func benchLabels(n int) labels.Labels {
-	bounds := []string{"0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"}
-	codes := []string{"200", "201", "400", "404", "500"}
-	paths := []string{"/api/v1/orders", "/api/v1/orders/{id}", "/api/v1/orders/{id}/items", "/api/v1/customers/{id}/addresses"}
-	next := func(list []string) string {
-		s := list[n%len(list)]
-		n /= len(list)
-		return s
-	}
-	le, code, path, method := next(bounds), next(codes), next(paths), next([]string{"GET", "POST"})
+	of := rand.New(rand.NewPCG(7, uint64(n/perTarget)))
+	service := []string{"checkout", "inventory", "recommendation", "payment-gateway"}[n/perTarget%4]
+	address := fmt.Sprintf("10.%d.%d.%d", of.IntN(250), of.IntN(250), 1+of.IntN(250))
 	return labels.FromStrings(
-		"__name__", "http_server_request_duration_seconds_bucket", "cluster", "prod-eu-west-1-blue", "code", code, "container", "checkout-service",
-		"endpoint", "http-metrics", "instance", fmt.Sprintf("10.42.%d.%d:8080", 17+n, 203-n), "job", "shop-production/checkout-service", "le", le,
-		"method", method, "namespace", "shop-production", "path", path, "pod", fmt.Sprintf("checkout-service-7c9d8f6b5d-x2k4%c", 'a'+n),
+		"__name__", []string{
+			"http_server_request_duration_seconds_bucket", "http_server_request_body_size_bytes_bucket",
+			"rpc_client_duration_seconds_bucket", "db_client_operation_duration_seconds_bucket",
+		}[n/25%4],
+		"cluster", "prod-eu-central-1", "container", service, "endpoint", "http-metrics", "instance", address+":8080",
+		"job", "shop/"+service+"-metrics",
+		"le", []string{"0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "+Inf"}[n%10],
+		"method", []string{"GET", "POST"}[n/5%2], "namespace", "production",
+		"node", "ip-"+strings.ReplaceAll(address, ".", "-")+".eu-central-1.compute.internal",
+		"pod", fmt.Sprintf("%s-%08x-%05x", service, of.Uint32(), of.Uint32N(1<<20)),
+		"route", []string{"/api/v1/orders/{id}/shipments", "/api/v1/carts/{id}/items", "/healthz"}[n/10%3],
 	)
 }
 
+// benchSample is one of a scrape: half of the values are whole numbers, as of counters.
 func benchSample(n int) (float64, int64) {
-	return float64(n%97*n%1009) + 1, time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC).UnixMilli() + int64(n%7)
+	of := rand.New(rand.NewPCG(11, uint64(n)))
+	value := float64(of.IntN(1_000_000))
+	if n%2 == 1 {
+		value *= of.Float64()
+	}
+	return value, time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC).UnixMilli() + int64(n/perTarget*137)
 }
 
 func benchV1() []byte {

@@ -3,7 +3,6 @@ package wire
 import (
 	"bytes"
 	"fmt"
-	"math"
 	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -205,12 +204,4 @@ func labelOf(msg []byte, f field) label {
 		}
 	})
 	return l
-}
-
-// target is the key of the next name to look up.
-func (t *tally) target() uint64 {
-	if t.next < len(t.places) {
-		return t.names.keys[t.next]
-	}
-	return math.MaxUint64
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -28,6 +29,7 @@ func (b *Batch) reset(msg Message, body []byte, names *Names) {
 	b.message, b.body, b.names = msg, body, names
 	b.series, b.places, b.others = b.series[:0], b.places[:0], b.others[:0]
 	b.symbols, b.symbolsEnd, b.metadata = b.symbols[:0], 0, b.metadata[:0]
+	b.last.count = 0
 	b.totals, b.newest, b.stale, b.invalid = Counts{}, 0, b.stale[:0], b.invalid[:0]
 }
 
@@ -35,15 +37,19 @@ func (b *Batch) parse() error {
 	if len(b.body) > maxBody {
 		return fmt.Errorf("%w: %d bytes", ErrTooMany, len(b.body))
 	}
-	top, series := b.fieldV1, b.seriesV1
+	top, general := b.fieldV1, b.seriesV1
 	switch b.message {
 	case V1:
 	case V2:
-		top, series = b.fieldV2, b.seriesV2
+		top, general = b.fieldV2, b.seriesV2
 	default:
 		return errors.New("unknown message")
 	}
 	for p := 0; p < len(b.body); {
+		if next := b.quick(p); next > 0 {
+			p = next
+			continue
+		}
 		f, err := readField(b.body, p)
 		if err != nil {
 			return err
@@ -56,21 +62,16 @@ func (b *Batch) parse() error {
 	if err := b.checkSymbols(); err != nil {
 		return err
 	}
-	b.places = grow(b.places, len(b.series)*b.names.len())
 	for i := range b.series {
-		if err := series(i); err != nil {
+		if !b.series[i].unread {
+			continue
+		}
+		if err := general(i); err != nil {
 			return fmt.Errorf("series %d: %w", i, err)
 		}
 	}
+	slices.Sort(b.stale)
 	return nil
-}
-
-// grow returns s with n items of any content.
-func grow[T any](s []T, n int) []T {
-	if cap(s) < n {
-		return make([]T, n)
-	}
-	return s[:n]
 }
 
 // fieldV1 takes a field of prometheus.WriteRequest.
@@ -115,7 +116,10 @@ func (b *Batch) addSeries(f field) error {
 	if len(b.series) == maxItems {
 		return fmt.Errorf("%w: more than %d series", ErrTooMany, maxItems)
 	}
-	b.series = append(b.series, series{start: uint32(f.start), message: uint32(f.value), end: uint32(f.end)})
+	b.series = append(b.series, series{start: uint32(f.start), message: uint32(f.value), end: uint32(f.end), unread: true})
+	for range b.names.sorted {
+		b.places = append(b.places, place{})
+	}
 	return nil
 }
 
@@ -140,7 +144,7 @@ func (b *Batch) count(i, kind int, pt point) {
 		return
 	}
 	b.newest = max(b.newest, pt.time)
-	if pt.stale() && (len(b.stale) == 0 || b.stale[len(b.stale)-1] != i) {
+	if pt.stale() && !slices.Contains(b.stale[max(0, len(b.stale)-1):], i) {
 		b.stale = append(b.stale, i)
 	}
 }

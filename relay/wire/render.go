@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -42,10 +43,10 @@ type renderer struct {
 	edit *Edit
 	to   Message
 
-	copied int // of body: where to go on copying
-	added  []addedRefs
-	fresh  symbolTable // symbols that no body has, for the rows that are rebuilt
-	at     int         // in dst: where fresh belongs
+	copied int               // of body: where to go on copying
+	added  [maxOps]addedRefs // of each op
+	fresh  symbolTable       // symbols that no body has, for the rows that are rebuilt
+	at     int               // in dst: where fresh belongs
 
 	labels  []label // scratch
 	message []byte  // scratch
@@ -53,9 +54,12 @@ type renderer struct {
 
 // addedRefs are the packed references to the name and value of an op, in a 2.0 request.
 type addedRefs struct {
-	refs   [2]uint32
-	packed []byte
+	refs [2]uint32
+	buf  [2 * 5]byte
+	size int // of the packed references in buf; 0: no series lacks the label
 }
+
+func (a *addedRefs) packed() []byte { return a.buf[:a.size] }
 
 // splice renders into the message that was parsed.
 func (r *renderer) splice(rows []Row) {
@@ -72,7 +76,7 @@ func (r *renderer) splice(rows []Row) {
 func (r *renderer) spliceAll() {
 	r.dst = slices.Grow(r.dst, r.bound(len(r.body), len(r.series)))
 	r.addSymbols(nil)
-	for i := range r.series {
+	for i := r.quickAdd(); i < len(r.series); i++ {
 		s := &r.series[i]
 		if s.invalid {
 			r.copyTo(s.start)
@@ -143,7 +147,7 @@ func (r *renderer) copySymbols(from, to int) {
 	}
 	r.dst = append(r.dst, r.body[from:end]...)
 	for k, o := range r.edit.list() {
-		if r.added[k].packed != nil {
+		if r.added[k].size > 0 {
 			r.dst = appendSymbol(r.dst, o.label.name)
 			r.dst = appendSymbol(r.dst, o.label.value)
 		}
@@ -162,14 +166,14 @@ func (r *renderer) addSymbols(rows []Row) {
 		return
 	}
 	next := uint32(len(r.symbols))
-	for _, o := range r.edit.list() {
-		var a addedRefs
+	for k, o := range r.edit.list() {
+		a := &r.added[k]
 		if !o.remove && r.lacking(o.name, rows) {
 			a.refs = [2]uint32{next, next + 1}
-			a.packed = protowire.AppendVarint(protowire.AppendVarint(nil, uint64(next)), uint64(next+1))
+			a.size = binary.PutUvarint(a.buf[:], uint64(next))
+			a.size += binary.PutUvarint(a.buf[a.size:], uint64(next+1))
 			next += 2
 		}
-		r.added = append(r.added, a)
 	}
 	r.fresh.next = next
 }
@@ -248,7 +252,7 @@ func (r *renderer) editV2(i int) {
 			size -= p.size
 			changed = true
 		case !o.remove && p.size == 0:
-			size += uint32(len(r.added[k].packed))
+			size += uint32(r.added[k].size)
 			changed = true
 		}
 	}
@@ -268,7 +272,7 @@ func (r *renderer) editV2(i int) {
 			r.copied = int(p.at + p.size)
 		case !o.remove && p.size == 0:
 			r.copyTo(p.at)
-			r.dst = append(r.dst, r.added[k].packed...)
+			r.dst = append(r.dst, r.added[k].packed()...)
 		}
 	}
 }

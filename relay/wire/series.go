@@ -1,10 +1,7 @@
 package wire
 
 import (
-	"encoding/binary"
 	"fmt"
-	"io"
-	"math"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -30,17 +27,8 @@ func (b *Batch) seriesV1(i int) error {
 func (b *Batch) frontV1(s *series, places []place) (end int, tidy bool, err error) {
 	msg := b.body[:s.end]
 	t := tally{names: b.names, places: places}
-	last := uint64(0) // key of the last name
 	p := int(s.message)
-	for {
-		at := 0
-		p, at, last = shortLabels(b.body, p, len(msg), last, t.target())
-		if at > 0 {
-			t.last = msg[at+4 : at+4+int(msg[at+3])]
-		}
-		if p >= len(msg) || msg[p] != tagLabel {
-			break
-		}
+	for p < len(msg) && msg[p] == tagLabel {
 		from, to, next, err := longLabel(msg, p)
 		if err != nil {
 			return 0, false, err
@@ -48,47 +36,11 @@ func (b *Batch) frontV1(s *series, places []place) (end int, tidy bool, err erro
 		if !t.add(msg[from:to], place{uint32(p), uint32(next - p)}) {
 			return 0, false, nil
 		}
-		last, p = key(t.last), next
-	}
-	if p > len(msg) {
-		return 0, false, io.ErrUnexpectedEOF
+		p = next
 	}
 	t.end(p)
 	return p, p > int(s.message), nil
 }
-
-// keyMasks are what is left of 8 bytes of which the first n belong to a name.
-var keyMasks = func() (masks [128]uint64) {
-	for n := range masks {
-		masks[n] = ^(math.MaxUint64 >> (8 * n))
-	}
-	return masks
-}()
-
-// shortLabels reads labels as they are nearly always written, a name and a value of less than 128 bytes, in this order and in
-// less than 128 bytes together, as long as their names sort after last and before target by their keys. It returns where it
-// stopped, where the label before that is, if it has read one, and the key of that one's name. It may stop beyond end.
-func shortLabels(body []byte, p, end int, last, target uint64) (int, int, uint64) {
-	at := 0
-	for p < end && len(body)-p >= longestShort {
-		w := body[p : p+longestShort]
-		head := binary.LittleEndian.Uint32(w)
-		size, n := int(head>>8&0x7f), int(head>>24&0x7f)
-		if head&0x80ff80ff != tagLabel|tagName<<16 || int(binary.LittleEndian.Uint16(w[4+n:])) != (size-4-n)<<8+tagValue {
-			break
-		}
-		k := binary.BigEndian.Uint64(w[4:]) & keyMasks[n]
-		if k <= last || k >= target {
-			break
-		}
-		last, at = k, p
-		p += 2 + size
-	}
-	return p, at, last
-}
-
-// longestShort is more than the bytes of a label that shortLabels looks at.
-const longestShort = 144
 
 // longLabel reads a label in full: where its name is, and where it ends.
 func longLabel(msg []byte, p int) (from, to, end int, err error) {

@@ -9,13 +9,14 @@ import (
 // symbol is a string of a 2.0 request.
 type symbol struct {
 	span
+	key uint64
 }
 
 func (b *Batch) addSymbol(f field) error {
 	if len(b.symbols) == maxItems {
 		return fmt.Errorf("%w: more than %d symbols", ErrTooMany, maxItems)
 	}
-	b.symbols = append(b.symbols, symbol{span{uint32(f.value), uint32(f.end)}})
+	b.symbols = append(b.symbols, symbol{span{uint32(f.value), uint32(f.end)}, key(b.body[f.value:f.end])})
 	b.symbolsEnd = uint32(f.end)
 	return nil
 }

@@ -78,6 +78,7 @@ type series struct {
 	start, message, end uint32 // body[start:end] is the field, body[message:end] its value
 	labels              span   // 1.0: the label fields; 2.0: the packed references. Unless messy
 	counts              [3]uint32
+	unread              bool // quick has left it to be read
 	messy               bool // the labels must be collected and sorted first
 	invalid             bool
 }
@@ -107,6 +108,7 @@ type Batch struct {
 	stale   []int
 	invalid []Invalid
 	scratch []label // of Parse alone
+	last    alike   // of Parse alone
 }
 
 // Message returns what was parsed.
