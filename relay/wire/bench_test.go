@@ -66,7 +66,6 @@ func benchV2() []byte {
 		v, at := benchSample(n)
 		req.Timeseries = append(req.Timeseries, writev2.TimeSeries{
 			LabelsRefs: table.SymbolizeLabels(benchLabels(n), nil), Samples: []writev2.Sample{{Value: v, Timestamp: at}},
-			Metadata: writev2.Metadata{Type: writev2.Metadata_METRIC_TYPE_HISTOGRAM, HelpRef: table.Symbolize("Time from a request's first byte to the last of its answer.")},
 		})
 	}
 	req.Symbols = table.Symbols()

@@ -23,6 +23,10 @@ const (
 	tagSampleValue = 1<<3 | ofFixed64
 	tagSampleTime  = 2<<3 | ofVarint
 	tagMetadataV2  = 5<<3 | ofBytes
+
+	tagMetadataType = 1<<3 | ofVarint // of a 2.0 series
+	tagMetadataHelp = 3<<3 | ofVarint
+	tagMetadataUnit = 4<<3 | ofVarint
 )
 
 // Wire types without a type of their own.

@@ -15,44 +15,6 @@ type label struct {
 	refs        [2]uint32 // of its name and value in a 2.0 request; zeros if it is not from there
 }
 
-// tally checks that labels are sorted, each there once, and notes where those of interest are or would be.
-type tally struct {
-	names  *Names
-	places []place
-	next   int    // index in names: those before have their place
-	last   []byte // name of the last label
-}
-
-// add takes the next label, whose data is at p. It returns false if the label is out of order, there already, or has no name.
-func (t *tally) add(name []byte, p place) bool {
-	if bytes.Compare(t.last, name) >= 0 {
-		return false
-	}
-	t.last = name
-	for t.next < len(t.places) {
-		c := bytes.Compare(name, []byte(t.names.sorted[t.next]))
-		if c < 0 {
-			break
-		}
-		t.places[t.next] = place{p.at, 0}
-		if c == 0 {
-			t.places[t.next] = p
-		}
-		t.next++
-		if c == 0 {
-			break
-		}
-	}
-	return true
-}
-
-// end notes the place of what was not found.
-func (t *tally) end(at int) {
-	for ; t.next < len(t.places); t.next++ {
-		t.places[t.next] = place{uint32(at), 0}
-	}
-}
-
 // placesOf returns the part of places that a series has.
 func (b *Batch) placesOf(i int) []place {
 	n := b.names.len()
@@ -184,8 +146,23 @@ func (b *Batch) label(p, to int) (label, int) {
 		value, m := protowire.ConsumeVarint(b.body[p+n : to])
 		return b.labelOfRefs(uint32(name), uint32(value)), p + n + m
 	}
+	if l, ok := shortLabelOf(b.body[p:to]); ok {
+		return l, p + len(l.raw)
+	}
 	f, _ := readField(b.body[:to], p)
 	return labelOf(b.body, f), f.end
+}
+
+// shortLabelOf reads a label that was checked, if it is written as nearly all are.
+func shortLabelOf(w []byte) (l label, ok bool) {
+	if len(w) < 4 || w[1]|w[3] >= 0x80 || w[2] != tagName {
+		return l, false
+	}
+	size, n := 2+int(w[1]), 4+int(w[3])
+	if size < n+2 || len(w) < size || w[n] != tagValue || int(w[n+1]) != size-n-2 {
+		return l, false
+	}
+	return label{name: w[4:n], value: w[n+2 : size], raw: w[:size]}, true
 }
 
 func (b *Batch) labelOfRefs(name, value uint32) label {

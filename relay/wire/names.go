@@ -57,12 +57,8 @@ type op struct {
 	key    []byte // the same as a part of AppendKey's result
 }
 
-// maxOps is how many labels an edit can add and remove.
-const maxOps = 32
-
 // NewEdit returns the edit that adds labels where the series have none of that name, and removes those of the other
-// names. A label in both is removed; one without a value is not added. It panics when a label is not in names, or
-// when there are more than 32.
+// names. A label in both is removed; one without a value is not added. It panics when a label is not in names.
 func NewEdit(names *Names, add []labels.Label, remove []string) *Edit {
 	e := &Edit{names: names}
 	for _, name := range remove {
@@ -76,9 +72,6 @@ func NewEdit(names *Names, add []labels.Label, remove []string) *Edit {
 		o.label.raw = appendLabel(nil, o.label)
 		o.key = appendKey(nil, o.label)
 		e.set(o, l.Name)
-	}
-	if len(e.ops) > maxOps {
-		panic(fmt.Sprintf("wire: edit of %d labels", len(e.ops)))
 	}
 	slices.SortFunc(e.ops, func(a, b op) int { return a.name - b.name })
 	return e

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,7 +8,10 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-var errNoEmptySymbol = errors.New("the first symbol is not the empty string")
+var (
+	errNoEmptySymbol = errors.New("the first symbol is not the empty string")
+	errLateSymbol    = errors.New("a symbol after a series")
+)
 
 // Parse checks a request and finds its series and the labels in names. A malformed body is an error; so is one with more
 // in it than its size can account for, which wraps ErrTooMany. After an error the batch is empty.
@@ -28,25 +30,49 @@ func (b *Batch) Parse(msg Message, body []byte, names *Names) error {
 func (b *Batch) reset(msg Message, body []byte, names *Names) {
 	b.message, b.body, b.names = msg, body, names
 	b.series, b.places, b.others = b.series[:0], b.places[:0], b.others[:0]
-	b.symbols, b.symbolsEnd, b.metadata = b.symbols[:0], 0, b.metadata[:0]
-	b.last.count = 0
-	b.totals, b.newest, b.stale, b.invalid = Counts{}, 0, b.stale[:0], b.invalid[:0]
+	b.symbols, b.symbolsEnd, b.allSymbols = b.symbols[:0], 0, false
+	b.shape.cut(0)
+	for i := range b.shapes {
+		b.shapes[i].size = 0
+	}
+	b.totals, b.newest, b.newestShort, b.lastMetadata = Counts{}, 0, 0, 0
+	b.stale, b.invalid = b.stale[:0], b.invalid[:0]
 }
 
 func (b *Batch) parse() error {
 	if len(b.body) > maxBody {
 		return fmt.Errorf("%w: %d bytes", ErrTooMany, len(b.body))
 	}
-	top, general := b.fieldV1, b.seriesV1
+	var err error
 	switch b.message {
 	case V1:
+		err = b.read(&version1)
 	case V2:
-		top, general = b.fieldV2, b.seriesV2
+		err = b.readV2()
 	default:
-		return errors.New("unknown message")
+		err = errors.New("unknown message")
 	}
+	b.newest = max(b.newest, int64(packed(b.newestShort)))
+	return err
+}
+
+// version is how a version of the message is read.
+type version struct {
+	series protowire.Number          // the field
+	run    func(*Batch, int) int     // reads series that are like others, and returns where it stopped
+	one    func(*Batch, int) error   // reads the series of that index
+	other  func(*Batch, field) error // reads a field that is no series
+}
+
+var (
+	version1 = version{1, (*Batch).runV1, (*Batch).seriesV1, (*Batch).otherV1}
+	version2 = version{5, (*Batch).runV2, (*Batch).seriesV2, (*Batch).otherV2}
+)
+
+// read reads the body.
+func (b *Batch) read(v *version) error {
 	for p := 0; p < len(b.body); {
-		if next := b.quick(p); next > 0 {
+		if next := v.run(b, p); next > p {
 			p = next
 			continue
 		}
@@ -54,81 +80,113 @@ func (b *Batch) parse() error {
 		if err != nil {
 			return err
 		}
-		if err := top(f); err != nil {
-			return err
-		}
 		p = f.end
-	}
-	if err := b.checkSymbols(); err != nil {
-		return err
-	}
-	for i := range b.series {
-		if !b.series[i].unread {
+		if f.number != v.series {
+			if err := v.other(b, f); err != nil {
+				return err
+			}
+			b.addOther(f.start, f.end)
 			continue
 		}
-		if err := general(i); err != nil {
+		if err := f.expect(protowire.BytesType); err != nil {
+			return err
+		}
+		i := len(b.series)
+		if i == maxItems {
+			return fmt.Errorf("%w: more than %d series", ErrTooMany, maxItems)
+		}
+		b.addSeries(f.start, f.value, f.end)
+		if err := v.one(b, i); err != nil {
 			return fmt.Errorf("series %d: %w", i, err)
 		}
 	}
-	slices.Sort(b.stale)
 	return nil
 }
 
-// fieldV1 takes a field of prometheus.WriteRequest.
-func (b *Batch) fieldV1(f field) error {
-	switch f.number {
-	case 1:
-		return b.addSeries(f)
-	case 3:
-		if err := f.expect(protowire.BytesType); err != nil {
-			return err
-		}
-		if _, err := layoutMetadataV1.check(b.body[:f.end], f.value, 0); err != nil {
-			return fmt.Errorf("metadata: %w", err)
-		}
-		b.metadata = append(b.metadata, span{uint32(f.value), uint32(f.end)})
+// readV2 reads a 2.0 request: in one go if no symbol follows a series, as it should be.
+func (b *Batch) readV2() error {
+	if err := b.read(&version2); err == nil {
+		return b.checkSymbols()
 	}
-	b.addOther(f)
-	return nil
-}
-
-// fieldV2 takes a field of io.prometheus.write.v2.Request.
-func (b *Batch) fieldV2(f field) error {
-	switch f.number {
-	case 4:
-		if err := f.expect(protowire.BytesType); err != nil {
+	b.reset(b.message, b.body, b.names)
+	for p := 0; p < len(b.body); {
+		f, err := readField(b.body, p)
+		if err != nil {
 			return err
 		}
-		if err := b.addSymbol(f); err != nil {
-			return err
+		if f.number == 4 {
+			if err := b.addSymbol(f); err != nil {
+				return err
+			}
 		}
-	case 5:
-		return b.addSeries(f)
+		p = f.end
 	}
-	b.addOther(f)
-	return nil
+	b.allSymbols = true
+	if err := b.read(&version2); err != nil {
+		return err
+	}
+	return b.checkSymbols()
 }
 
-func (b *Batch) addSeries(f field) error {
+// otherV1 reads a field of prometheus.WriteRequest.
+func (b *Batch) otherV1(f field) error {
+	if f.number != 3 {
+		return nil
+	}
 	if err := f.expect(protowire.BytesType); err != nil {
 		return err
 	}
-	if len(b.series) == maxItems {
-		return fmt.Errorf("%w: more than %d series", ErrTooMany, maxItems)
-	}
-	b.series = append(b.series, series{start: uint32(f.start), message: uint32(f.value), end: uint32(f.end), unread: true})
-	for range b.names.sorted {
-		b.places = append(b.places, place{})
+	if _, err := layoutMetadataV1.check(b.body[:f.end], f.value, 0); err != nil {
+		return fmt.Errorf("metadata: %w", err)
 	}
 	return nil
 }
 
-func (b *Batch) addOther(f field) {
-	if n := len(b.others); n > 0 && int(b.others[n-1].to) == f.start {
-		b.others[n-1].to = uint32(f.end)
+// otherV2 reads a field of io.prometheus.write.v2.Request.
+func (b *Batch) otherV2(f field) error {
+	if f.number != 4 || b.allSymbols {
+		return nil
+	}
+	if len(b.series) > 0 {
+		return errLateSymbol
+	}
+	return b.addSymbol(f)
+}
+
+// room says for how many more series there is memory.
+func (b *Batch) room() int {
+	room := min(cap(b.series), maxItems) - len(b.series)
+	if names := b.names.len(); names > 0 {
+		room = min(room, (cap(b.places)-len(b.places))/names)
+	}
+	return room
+}
+
+// nextSeries adds an empty series, for which there must be room. Filled in place it takes half the time of a copy.
+func (b *Batch) nextSeries() *series {
+	i := len(b.series)
+	b.series = b.series[:i+1]
+	b.series[i] = series{}
+	b.places = b.places[:len(b.places)+b.names.len()]
+	return &b.series[i]
+}
+
+// addSeries adds a series without labels.
+func (b *Batch) addSeries(start, message, end int) {
+	b.series = slices.Grow(b.series, 1)
+	b.places = slices.Grow(b.places, b.names.len())
+	s := b.nextSeries()
+	s.start, s.message, s.end = uint32(start), uint32(message), uint32(end)
+	s.short = b.body[start] < 0x80
+}
+
+// addOther notes top-level fields that are no series.
+func (b *Batch) addOther(start, end int) {
+	if n := len(b.others); n > 0 && int(b.others[n-1].to) == start {
+		b.others[n-1].to = uint32(end)
 		return
 	}
-	b.others = append(b.others, span{uint32(f.start), uint32(f.end)})
+	b.others = append(b.others, span{uint32(start), uint32(end)})
 }
 
 // count takes what a series holds of one kind into the sums.
@@ -144,7 +202,14 @@ func (b *Batch) count(i, kind int, pt point) {
 		return
 	}
 	b.newest = max(b.newest, pt.time)
-	if pt.stale() && !slices.Contains(b.stale[max(0, len(b.stale)-1):], i) {
+	if pt.stale() {
+		b.addStale(i)
+	}
+}
+
+// addStale notes a stale marker in a series, which is the last one so far.
+func (b *Batch) addStale(i int) {
+	if n := len(b.stale); n == 0 || b.stale[n-1] != i {
 		b.stale = append(b.stale, i)
 	}
 }
@@ -182,53 +247,4 @@ func (b *Batch) part(i int, known *parts, f field) error {
 		b.count(i, part.kind, pt)
 	}
 	return nil
-}
-
-// parts checks and counts the fields of a series from body[p:] on, and says whether none of them is of its labels.
-func (b *Batch) parts(i, p int, known *parts) (tidy bool, err error) {
-	msg := b.body[:b.series[i].end]
-	for p < len(msg) {
-		if pt, next := shortSample(msg, p); next > 0 {
-			b.count(i, samples, pt)
-			p = next
-			continue
-		}
-		f, err := readField(msg, p)
-		if err != nil {
-			return false, err
-		}
-		if f.number == 1 {
-			return false, nil
-		}
-		if err := b.part(i, known, f); err != nil {
-			return false, err
-		}
-		p = f.end
-	}
-	return true, nil
-}
-
-// shortSample reads a sample as it is nearly always written: value and time, or the time alone. It returns where it ends,
-// or 0 if the field is anything else.
-func shortSample(msg []byte, p int) (pt point, end int) {
-	w := msg[p:]
-	if len(w) < 3 || w[0] != tagSample || w[1] >= 0x80 || int(w[1]) > len(w)-2 {
-		return pt, 0
-	}
-	w = w[2 : 2+w[1]]
-	end = p + 2 + len(w)
-	if len(w) > 9 && w[0] == tagSampleValue {
-		pt.bits = binary.LittleEndian.Uint64(w[1:])
-		w = w[9:]
-	}
-	if len(w) < 2 || len(w) > 10 || w[0] != tagSampleTime {
-		return pt, 0
-	}
-	for i, c := range w[1:] {
-		if (c < 0x80) != (i == len(w)-2) {
-			return pt, 0
-		}
-		pt.time |= int64(c&0x7f) << (7 * i)
-	}
-	return pt, end
 }

@@ -33,49 +33,34 @@ func (b *Batch) Labels(i int, e *Edit, sb *labels.ScratchBuilder) labels.Labels 
 
 // AppendKey appends name 0xFF value 0xFF … of the labels of a series, sorted, with e applied: what hashrings hash.
 func (b *Batch) AppendKey(dst []byte, i int, e *Edit) []byte {
-	if !b.series[i].messy {
-		return b.appendTidyKey(dst, i, e)
+	s := &b.series[i]
+	if s.messy {
+		for _, l := range b.edited(nil, i, e) {
+			dst = appendKey(dst, l)
+		}
+		return dst
 	}
-	for _, l := range b.edited(nil, i, e) {
+	from := s.labels.from
+	for _, o := range e.list() {
+		p := b.place(i, o.name)
+		if o.remove == (p.size == 0) {
+			continue
+		}
+		dst = b.appendKeys(dst, span{from, p.at})
+		dst = append(dst, o.key...)
+		from = p.at + p.size
+	}
+	return b.appendKeys(dst, span{from, s.labels.to})
+}
+
+// appendKeys appends a part of the labels of a tidy series.
+func (b *Batch) appendKeys(dst []byte, part span) []byte {
+	for p := int(part.from); p < int(part.to); {
+		var l label
+		l, p = b.label(p, int(part.to))
 		dst = appendKey(dst, l)
 	}
 	return dst
-}
-
-// appendTidyKey is AppendKey for a series whose labels are where their places are.
-func (b *Batch) appendTidyKey(dst []byte, i int, e *Edit) []byte {
-	s, places, ops := &b.series[i], b.placesOf(i), e.list()
-	for p, to := int(s.labels.from), int(s.labels.to); ; {
-		removed := false
-		for ; len(ops) > 0 && int(places[ops[0].name].at) <= p; ops = ops[1:] {
-			switch there := places[ops[0].name].size > 0; {
-			case there && ops[0].remove:
-				removed = true
-			case !there && !ops[0].remove:
-				dst = append(dst, ops[0].key...)
-			}
-		}
-		if p >= to {
-			return dst
-		}
-		var l label
-		l, p = b.tidyLabel(p, to)
-		if !removed {
-			dst = appendKey(dst, l)
-		}
-	}
-}
-
-// tidyLabel is label, faster where that is written as usual.
-func (b *Batch) tidyLabel(p, to int) (label, int) {
-	if b.message == V2 {
-		name, value, end := shortRefPair(b.body[:to], p)
-		return label{name: b.symbol(name), value: b.symbol(value)}, end
-	}
-	if name, size := shortLabel(b.body, p, to); size > 0 {
-		return label{name: name, value: b.body[p+4+len(name)+2 : p+size]}, p + size
-	}
-	return b.label(p, to)
 }
 
 // edited appends the labels of a series with e applied, sorted by name.

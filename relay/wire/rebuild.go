@@ -1,25 +1,29 @@
 package wire
 
 import (
+	"bytes"
+
 	"github.com/prometheus/prometheus/model/labels"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // rebuild renders a series from its labels, which come first, and its other fields, which are copied.
-func (r *renderer) rebuild(row Row) {
+func (r *renderer) rebuild(row *Row) {
 	s := &r.series[row.Series]
-	r.message = r.appendLabels(r.message[:0], r.rowLabels(row))
-	tag, points := byte(tagSeriesV1), &partsV1
+	r.copyTo(s.start)
+	r.text = r.appendLabels(r.text[:0], r.rowLabels(row))
+	tag, known := byte(tagSeriesV1), &partsV1
 	if r.to == V2 {
-		tag, points = tagSeriesV2, &partsV2
+		tag, known = tagSeriesV2, &partsV2
 	}
 	eachField(r.body[:s.end], int(s.message), func(f field) {
-		if f.number == 1 || row.NoStale && r.staleField(points, f) {
+		if f.number == 1 || row.NoStale && r.staleField(known, f) {
 			return
 		}
-		r.message = append(r.message, r.body[f.start:f.end]...)
+		r.text = append(r.text, r.body[f.start:f.end]...)
 	})
-	r.dst = protowire.AppendBytes(append(r.dst, tag), r.message)
+	r.dst = protowire.AppendBytes(append(r.dst, tag), r.text)
+	r.copied = s.end
 }
 
 // staleField says whether a field of a series is a stale marker.
@@ -32,26 +36,28 @@ func (b *Batch) staleField(known *parts, f field) bool {
 
 // point reads a sample or histogram that was checked.
 func (b *Batch) point(of *layout, f field) point {
+	if bits, time, ok := usualSample(b.body[f.start:f.end]); ok {
+		return point{bits, int64(packed(time))}
+	}
 	pt, _ := of.check(b.body[:f.end], f.value, uint64(len(b.symbols)))
 	return pt
 }
 
 // rowLabels returns the labels that a row is to have, sorted. They are valid until the next call.
-func (r *renderer) rowLabels(row Row) []label {
+func (r *renderer) rowLabels(row *Row) []label {
+	r.labels, r.last = r.last, r.labels
 	if !row.Replaced {
 		r.labels = r.edited(r.labels[:0], int(row.Series), r.edit)
 		return r.labels
 	}
-	r.labels = r.collect(r.labels[:0], int(row.Series))
-	own := len(r.labels)
-	row.Labels.Range(func(l labels.Label) {
-		r.labels = append(r.labels, r.labelLike(r.labels[:own], l))
-	})
-	return r.labels[own:]
+	r.own = r.collect(r.own[:0], int(row.Series))
+	r.labels = r.labels[:0]
+	row.Labels.Range(func(l labels.Label) { r.labels = append(r.labels, labelLike(r.own, l)) })
+	return r.labels
 }
 
 // labelLike returns the label, with the references of a series' own labels where the strings are the same.
-func (r *renderer) labelLike(own []label, l labels.Label) label {
+func labelLike(own []label, l labels.Label) label {
 	out := label{name: []byte(l.Name), value: []byte(l.Value)}
 	for _, o := range own {
 		if string(o.name) == l.Name {
@@ -78,12 +84,13 @@ func (r *renderer) appendLabels(dst []byte, list []label) []byte {
 	size := 0
 	for i := range list {
 		l := &list[i]
-		for j, s := range [][]byte{l.name, l.value} {
-			if l.refs[j] == 0 {
-				l.refs[j] = r.fresh.ref(s)
-			}
-			size += protowire.SizeVarint(uint64(l.refs[j]))
+		var last label // often the same, and quicker to compare with than to look up
+		if i < len(r.last) {
+			last = r.last[i]
 		}
+		l.refs[0] = r.ref(l.refs[0], l.name, last.refs[0], last.name)
+		l.refs[1] = r.ref(l.refs[1], l.value, last.refs[1], last.value)
+		size += protowire.SizeVarint(uint64(l.refs[0])) + protowire.SizeVarint(uint64(l.refs[1]))
 	}
 	dst = protowire.AppendVarint(append(dst, tagRefs), uint64(size))
 	for _, l := range list {
@@ -91,6 +98,17 @@ func (r *renderer) appendLabels(dst []byte, list []label) []byte {
 		dst = protowire.AppendVarint(dst, uint64(l.refs[1]))
 	}
 	return dst
+}
+
+// ref returns the reference to s, which is known, or that of last if it is the same, or that of a fresh symbol.
+func (r *renderer) ref(known uint32, s []byte, ref uint32, last []byte) uint32 {
+	if known > 0 {
+		return known
+	}
+	if ref > 0 && bytes.Equal(s, last) {
+		return ref
+	}
+	return r.fresh.ref(s)
 }
 
 // symbolTable gives strings their references, from next on.

@@ -1,8 +1,8 @@
 package wire
 
 import (
-	"encoding/binary"
 	"slices"
+	"sync"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -24,255 +24,224 @@ type Row struct {
 // that were not in order; the top-level fields that are no series are all there. Into the other one goes what it has a
 // field for: of the metadata, 1.0 gets that of its series once for each metric family, 2.0 that of the family of a series.
 func (b *Batch) Render(dst []byte, to Message, e *Edit, rows []Row) []byte {
-	r := renderer{Batch: b, dst: dst, edit: e, to: to}
+	r := renderers.Get().(*renderer)
+	defer r.release()
+	r.Batch, r.dst, r.to, r.edit, r.rows = b, dst, to, e, rows
 	switch {
-	case to != b.message && to == V1:
-		r.transcodeV1(rows)
-	case to != b.message:
-		r.transcodeV2(rows)
+	case to == b.message:
+		r.splice()
+	case to == V1:
+		r.transcodeV1()
 	default:
-		r.splice(rows)
+		r.transcodeV2()
 	}
 	return r.dst
 }
+
+// renderers that are not in use, with their memory.
+var renderers = sync.Pool{New: func() any { return new(renderer) }}
 
 // renderer is one call of Render.
 type renderer struct {
 	*Batch
 	dst  []byte
-	edit *Edit
 	to   Message
+	edit *Edit
+	rows []Row // nil: all valid series
 
-	copied int               // of body: where to go on copying
-	added  [maxOps]addedRefs // of each op
-	fresh  symbolTable       // symbols that no body has, for the rows that are rebuilt
-	at     int               // in dst: where fresh belongs
+	between bool   // what is between the series is copied with them
+	copied  uint32 // body[copied:end] is still to be copied for the last row
+	end     uint32
+	added   [][]byte    // what each op adds to the labels of a tidy series; nothing if it removes
+	packed  []byte      // the references in added
+	fresh   symbolTable // symbols that are not in body, for the rows that are rebuilt
+	freshAt int         // in dst: where they belong
 
-	labels  []label // scratch
-	message []byte  // scratch
+	labels, last []label // of this and the last row that was rebuilt
+	own          []label // scratch
+	text         []byte  // scratch
 }
 
-// addedRefs are the packed references to the name and value of an op, in a 2.0 request.
-type addedRefs struct {
-	refs [2]uint32
-	buf  [2 * 5]byte
-	size int // of the packed references in buf; 0: no series lacks the label
-}
+// maxScratch is how many bytes of scratch a renderer keeps.
+const maxScratch = 1 << 20
 
-func (a *addedRefs) packed() []byte { return a.buf[:a.size] }
+// release gives the renderer's memory to the next call.
+func (r *renderer) release() {
+	*r = renderer{
+		added: r.added[:0], packed: r.packed[:0], labels: r.labels[:0], last: r.last[:0], own: r.own[:0], text: r.text[:0],
+		fresh: symbolTable{refs: r.fresh.refs, fields: r.fresh.fields[:0]},
+	}
+	clear(r.fresh.refs)
+	if cap(r.text)+cap(r.fresh.fields) <= maxScratch {
+		renderers.Put(r)
+	}
+}
 
 // splice renders into the message that was parsed.
-func (r *renderer) splice(rows []Row) {
-	if rows == nil {
-		r.spliceAll()
-	} else {
-		r.spliceRows(rows)
-	}
-	if len(r.fresh.fields) > 0 {
-		r.dst = slices.Insert(r.dst, r.at, r.fresh.fields...)
-	}
-}
-
-func (r *renderer) spliceAll() {
-	r.dst = slices.Grow(r.dst, r.bound(len(r.body), len(r.series)))
-	r.addSymbols(nil)
-	for i := r.quickAdd(); i < len(r.series); i++ {
-		s := &r.series[i]
-		if s.invalid {
-			r.copyTo(s.start)
-			r.copied = int(s.end)
-			continue
-		}
-		r.row(Row{Series: int32(i)})
-	}
-	r.copyTo(uint32(len(r.body)))
-}
-
-func (r *renderer) spliceRows(rows []Row) {
-	size := len(r.body)
-	for _, row := range rows {
-		size += int(r.series[row.Series].end - r.series[row.Series].start)
-	}
-	r.dst = slices.Grow(r.dst, r.bound(size, len(rows)))
-	r.addSymbols(rows)
-	first := uint32(len(r.body))
+func (r *renderer) splice() {
+	r.add()
+	first := uint32(len(r.body)) // where the series start
 	if len(r.series) > 0 {
 		first = r.series[0].start
 	}
-	r.copyOthers(0, first)
-	r.copied = int(first)
-	for _, row := range rows {
-		if s := &r.series[row.Series]; int(s.start) != r.copied {
-			r.copied = int(s.start)
-		}
-		r.row(row)
-		r.copyTo(r.series[row.Series].end)
+	front := max(first, r.symbolsEnd) // what is no series goes in front of all of them up to there, and else behind
+	r.between = r.rows == nil && front == first
+	r.dst = slices.Grow(r.dst, r.bound())
+	if r.between {
+		r.copySymbols()
+	} else {
+		r.copyOthers(0, front)
+		r.copied = 0
 	}
-	r.copyOthers(first, uint32(len(r.body)))
+	n := len(r.rows)
+	if r.rows == nil {
+		n = len(r.series)
+	}
+	for k := 0; k < n; k++ {
+		if k = r.run(k, n); k < n {
+			row := r.row(k)
+			r.render(&row)
+		}
+	}
+	if r.between {
+		r.copyTo(uint32(len(r.body)))
+	} else {
+		r.copyTo(r.end)
+		r.copyOthers(front, uint32(len(r.body)))
+	}
+	if len(r.fresh.fields) > 0 {
+		r.dst = slices.Insert(r.dst, r.freshAt, r.fresh.fields...)
+	}
 }
 
-// bound is how long size bytes of body with that many series become at most, unless rows are rebuilt.
-func (r *renderer) bound(size, rows int) int {
+// row returns the kth one.
+func (r *renderer) row(k int) Row {
+	if r.rows == nil {
+		return Row{Series: int32(k)}
+	}
+	return r.rows[k]
+}
+
+// bound is how long the result is at most, unless rows are rebuilt.
+func (r *renderer) bound() int {
 	each := 2 * protowire.SizeVarint(maxBody)
 	for _, o := range r.edit.list() {
 		each += len(o.label.raw)
 	}
-	return size + (rows+1)*each
+	size := len(r.body) + each // for the symbols that are added
+	if r.rows == nil {
+		return size + len(r.series)*each + blockSize
+	}
+	if len(r.series) > 0 { // without the series
+		size -= int(r.series[len(r.series)-1].end - r.series[0].start)
+	}
+	for k := range r.rows {
+		s := &r.series[r.rows[k].Series]
+		size += int(s.end-s.start) + each
+	}
+	return size + blockSize
 }
 
-// copyTo copies body up to there, from where it was copied to before.
-func (r *renderer) copyTo(end uint32) {
-	if r.copied < int(end) {
-		r.copySymbols(r.copied, int(end))
-		r.copied = int(end)
-	}
-}
-
-// copyOthers copies the top-level fields between two series that are no series.
-func (r *renderer) copyOthers(from, to uint32) {
-	for _, o := range r.others {
-		if o.from >= from && o.from < to {
-			r.copied = int(o.from)
-			r.copyTo(o.to)
-		}
-	}
-}
-
-// copySymbols copies body[from:to], with the added symbols where the last symbol ends.
-func (r *renderer) copySymbols(from, to int) {
-	end := int(r.symbolsEnd)
-	if r.to == V1 || end <= from || end > to {
-		r.dst = append(r.dst, r.body[from:to]...)
-		return
-	}
-	r.dst = append(r.dst, r.body[from:end]...)
-	for k, o := range r.edit.list() {
-		if r.added[k].size > 0 {
-			r.dst = appendSymbol(r.dst, o.label.name)
-			r.dst = appendSymbol(r.dst, o.label.value)
-		}
-	}
-	r.at = len(r.dst)
-	r.dst = append(r.dst, r.body[end:to]...)
-}
-
-func appendSymbol(dst, s []byte) []byte {
-	return protowire.AppendBytes(append(dst, tagSymbol), s)
-}
-
-// addSymbols gives the labels that some series lack their references, in a 2.0 request.
-func (r *renderer) addSymbols(rows []Row) {
-	if r.to == V1 {
-		return
-	}
+// add decides what each op adds to a series. In a 2.0 request those are references to new symbols, if a series needs them.
+func (r *renderer) add() {
 	next := uint32(len(r.symbols))
-	for k, o := range r.edit.list() {
-		a := &r.added[k]
-		if !o.remove && r.lacking(o.name, rows) {
-			a.refs = [2]uint32{next, next + 1}
-			a.size = binary.PutUvarint(a.buf[:], uint64(next))
-			a.size += binary.PutUvarint(a.buf[a.size:], uint64(next+1))
-			next += 2
+	r.packed = slices.Grow(r.packed, len(r.edit.list())*2*protowire.SizeVarint(maxItems)) // must not move
+	for _, o := range r.edit.list() {
+		text := o.label.raw
+		if r.to == V2 {
+			from := len(r.packed)
+			if !o.remove && r.lacking(o.name) {
+				r.packed = protowire.AppendVarint(protowire.AppendVarint(r.packed, uint64(next)), uint64(next+1))
+				next += 2
+			}
+			text = r.packed[from:]
 		}
+		r.added = append(r.added, text)
 	}
 	r.fresh.next = next
 }
 
-// lacking says whether some series has no label of that index in names.
-func (r *renderer) lacking(name int, rows []Row) bool {
-	if rows == nil {
+// lacking says whether some row has no label of that index in names.
+func (r *renderer) lacking(name int) bool {
+	for k := range r.rows {
+		if r.place(int(r.rows[k].Series), name).size == 0 {
+			return true
+		}
+	}
+	if r.rows == nil {
 		for i := range r.series {
 			if r.place(i, name).size == 0 {
 				return true
 			}
 		}
 	}
-	return slices.ContainsFunc(rows, func(row Row) bool { return r.place(int(row.Series), name).size == 0 })
+	return false
 }
 
-// row renders one series, except for what follows its labels when nothing there changes: that copyTo has to copy.
-func (r *renderer) row(row Row) {
+// render renders a row, except for what copyTo has to copy.
+func (r *renderer) render(row *Row) {
 	s := &r.series[row.Series]
+	if s.invalid {
+		if r.between {
+			r.copyTo(s.start)
+			r.copied = s.end
+		}
+		return
+	}
+	r.open(s)
 	switch {
 	case s.messy || row.Replaced || row.NoStale:
-		r.copyTo(s.start)
 		r.rebuild(row)
-		r.copied = int(s.end)
-	case r.to == V1:
-		r.editV1(int(row.Series))
-	default:
-		r.editV2(int(row.Series))
+	case r.edit != nil:
+		r.change(s, r.placesOf(int(row.Series)))
 	}
 }
 
-// editV1 renders a tidy 1.0 series.
-func (r *renderer) editV1(i int) {
-	s, places := &r.series[i], r.placesOf(i)
-	size := s.end - s.message
-	changed := false
-	for k := range r.edit.list() {
-		o, p := &r.edit.ops[k], places[r.edit.ops[k].name]
-		switch {
-		case o.remove && p.size > 0:
-			size -= p.size
-			changed = true
-		case !o.remove && p.size == 0:
-			size += uint32(len(o.label.raw))
-			changed = true
-		}
+// open goes on to the next row.
+func (r *renderer) open(s *series) {
+	if !r.between && s.start != r.end {
+		r.copyTo(r.end)
+		r.copied = s.start
 	}
-	if !changed {
-		return
+	r.end = s.end
+}
+
+// copyTo copies body up to there.
+func (r *renderer) copyTo(end uint32) {
+	if r.copied < end {
+		r.dst = append(r.dst, r.body[r.copied:end]...)
+		r.copied = end
 	}
-	r.copyTo(s.start)
-	r.dst = protowire.AppendVarint(append(r.dst, tagSeriesV1), uint64(size))
-	r.copied = int(s.message)
-	for k := range r.edit.ops {
-		o, p := &r.edit.ops[k], places[r.edit.ops[k].name]
-		switch {
-		case o.remove && p.size > 0:
-			r.copyTo(p.at)
-			r.copied = int(p.at + p.size)
-		case !o.remove && p.size == 0:
-			r.copyTo(p.at)
-			r.dst = append(r.dst, o.label.raw...)
+}
+
+// copyOthers copies the top-level fields between two places that are no series.
+func (r *renderer) copyOthers(from, to uint32) {
+	for _, o := range r.others {
+		if o.from >= from && o.from < to {
+			r.copied = o.from
+			if o.from < r.symbolsEnd && r.symbolsEnd <= o.to {
+				r.copySymbols()
+			}
+			r.copyTo(o.to)
 		}
 	}
 }
 
-// editV2 renders a tidy 2.0 series.
-func (r *renderer) editV2(i int) {
-	s, places := &r.series[i], r.placesOf(i)
-	size := s.labels.to - s.labels.from
-	changed := false
-	for k := range r.edit.list() {
-		o, p := &r.edit.ops[k], places[r.edit.ops[k].name]
-		switch {
-		case o.remove && p.size > 0:
-			size -= p.size
-			changed = true
-		case !o.remove && p.size == 0:
-			size += uint32(r.added[k].size)
-			changed = true
-		}
-	}
-	if !changed {
+// copySymbols copies body up to the end of the symbols of a 2.0 request and adds those that series need.
+func (r *renderer) copySymbols() {
+	if r.to == V1 {
 		return
 	}
-	r.copyTo(s.start)
-	total := 1 + protowire.SizeBytes(int(size)) + int(s.end-s.labels.to)
-	r.dst = protowire.AppendVarint(append(r.dst, tagSeriesV2), uint64(total))
-	r.dst = protowire.AppendVarint(append(r.dst, tagRefs), uint64(size))
-	r.copied = int(s.labels.from)
-	for k := range r.edit.ops {
-		o, p := &r.edit.ops[k], places[r.edit.ops[k].name]
-		switch {
-		case o.remove && p.size > 0:
-			r.copyTo(p.at)
-			r.copied = int(p.at + p.size)
-		case !o.remove && p.size == 0:
-			r.copyTo(p.at)
-			r.dst = append(r.dst, r.added[k].packed()...)
+	r.copyTo(r.symbolsEnd)
+	for k, o := range r.edit.list() {
+		if len(r.added[k]) > 0 {
+			r.dst = appendSymbol(r.dst, o.label.name)
+			r.dst = appendSymbol(r.dst, o.label.value)
 		}
 	}
+	r.freshAt = len(r.dst)
+}
+
+func appendSymbol(dst, s []byte) []byte {
+	return protowire.AppendBytes(append(dst, tagSymbol), s)
 }

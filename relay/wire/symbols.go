@@ -6,19 +6,35 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// symbol is a string of a 2.0 request.
-type symbol struct {
-	span
-	key uint64
-}
-
 func (b *Batch) addSymbol(f field) error {
+	if err := f.expect(protowire.BytesType); err != nil {
+		return err
+	}
 	if len(b.symbols) == maxItems {
 		return fmt.Errorf("%w: more than %d symbols", ErrTooMany, maxItems)
 	}
-	b.symbols = append(b.symbols, symbol{span{uint32(f.value), uint32(f.end)}, key(b.body[f.value:f.end])})
+	b.symbols = append(b.symbols, span{uint32(f.value), uint32(f.end)})
 	b.symbolsEnd = uint32(f.end)
 	return nil
+}
+
+// runSymbols reads symbols from body[p:] on, and returns where it stopped.
+func (b *Batch) runSymbols(p int) int {
+	start := p
+	for len(b.symbols) < maxItems {
+		size, head := shortLength(b.body[p:], tagSymbol)
+		from, to := p+head, p+head+size
+		if head == 0 || to > len(b.body) {
+			break
+		}
+		b.symbols = append(b.symbols, span{uint32(from), uint32(to)})
+		p = to
+	}
+	if p > start {
+		b.symbolsEnd = uint32(p)
+		b.addOther(start, p)
+	}
+	return p
 }
 
 // symbol returns the string that a checked reference refers to.
@@ -40,32 +56,29 @@ func appendRefs(dst []uint32, packed []byte) []uint32 {
 	return dst
 }
 
-// checkSymbols checks what can be said of a 2.0 request before its series are read.
+// checkSymbols checks what can be said of the symbols as a whole.
 func (b *Batch) checkSymbols() error {
-	if b.message != V2 || len(b.series) == 0 && len(b.symbols) == 0 {
+	if len(b.series) == 0 && len(b.symbols) == 0 {
 		return nil
 	}
 	if len(b.symbols) == 0 || len(b.symbol(0)) > 0 {
 		return errNoEmptySymbol
 	}
-	longest, total := uint64(0), uint64(0)
+	longest := 0
 	for _, s := range b.symbols {
-		longest = max(longest, uint64(s.to-s.from))
+		longest = max(longest, int(s.to-s.from))
 	}
 	if longest > maxString {
 		return fmt.Errorf("%w: a symbol of %d bytes", ErrTooMany, longest)
 	}
-	for i := range b.series {
-		total += uint64(b.series[i].end - b.series[i].message)
-	}
-	if total*longest <= maxWritten { // a reference takes at least a byte
+	if uint64(len(b.body))*uint64(longest) <= maxWritten { // a reference takes at least a byte
 		return nil
 	}
 	return b.checkWritten()
 }
 
 // checkWritten returns an error when the strings that the series refer to are more than maxWritten, each counted as
-// often as it is referred to. Malformed series are left to others.
+// often as it is referred to. What is malformed is left to others.
 func (b *Batch) checkWritten() error {
 	total := uint64(0)
 	add := func(ref uint64) {
@@ -73,9 +86,11 @@ func (b *Batch) checkWritten() error {
 			total += uint64(len(b.symbol(uint32(ref))))
 		}
 	}
-	for i := range b.series {
-		s := &b.series[i]
-		eachField(b.body[:s.end], int(s.message), func(f field) {
+	eachField(b.body, 0, func(f field) {
+		if f.number != 5 || f.typ != protowire.BytesType || total > maxWritten {
+			return
+		}
+		eachField(b.body[:f.end], f.value, func(f field) {
 			switch f.number {
 			case 1:
 				eachRef(b.body, f, add)
@@ -85,9 +100,9 @@ func (b *Batch) checkWritten() error {
 				b.eachRefOf(f, 3, 4, add)
 			}
 		})
-		if total > maxWritten {
-			return fmt.Errorf("%w: labels of more than %d bytes", ErrTooMany, maxWritten)
-		}
+	})
+	if total > maxWritten {
+		return fmt.Errorf("%w: labels of more than %d bytes", ErrTooMany, maxWritten)
 	}
 	return nil
 }

@@ -8,29 +8,29 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// eachRow calls visit with the rows, or with all valid series if they are nil.
-func (r *renderer) eachRow(rows []Row, visit func(Row)) {
-	for _, row := range rows {
-		visit(row)
+// eachRow calls visit with the rows.
+func (r *renderer) eachRow(visit func(*Row)) {
+	for k := range r.rows {
+		visit(&r.rows[k])
 	}
-	if rows != nil {
+	if r.rows != nil {
 		return
 	}
 	for i := range r.series {
 		if !r.series[i].invalid {
-			visit(Row{Series: int32(i)})
+			visit(&Row{Series: int32(i)})
 		}
 	}
 }
 
 // transcodeV1 renders a 2.0 request as 1.0.
-func (r *renderer) transcodeV1(rows []Row) {
+func (r *renderer) transcodeV1() {
 	seen := map[string]struct{}{}
 	var families []byte
-	r.eachRow(rows, func(row Row) {
+	r.eachRow(func(row *Row) {
 		s := &r.series[row.Series]
 		list := r.rowLabels(row)
-		r.message = r.appendLabels(r.message[:0], list)
+		r.text = r.appendLabels(r.text[:0], list)
 		var m metadata
 		eachField(r.body[:s.end], int(s.message), func(f field) {
 			if row.NoStale && r.staleField(&partsV2, f) {
@@ -38,51 +38,56 @@ func (r *renderer) transcodeV1(rows []Row) {
 			}
 			switch f.number {
 			case 2:
-				r.message = appendSample(r.message, r.point(layoutSampleV2, f))
+				r.text = appendSample(r.text, r.point(layoutSampleV2, f))
 			case 3:
-				r.message = appendHistogram(r.message, 4, r.body[:f.end], f)
+				r.text = appendHistogram(r.text, 4, r.body[:f.end], f)
 			case 4:
-				r.message = r.appendExemplarV1(r.message, f)
+				r.text = r.appendExemplarV1(r.text, f)
 			case 5:
 				m.read(r.body[:f.end], f)
 			}
 		})
-		r.dst = protowire.AppendBytes(append(r.dst, tagSeriesV1), r.message)
+		r.dst = protowire.AppendBytes(append(r.dst, tagSeriesV1), r.text)
 		families = r.appendMetadataV1(families, m, list, seen)
 	})
 	r.dst = append(r.dst, families...)
 }
 
 // transcodeV2 renders a 1.0 request as 2.0.
-func (r *renderer) transcodeV2(rows []Row) {
-	r.fresh = symbolTable{next: 1, fields: []byte{tagSymbol, 0}}
+func (r *renderer) transcodeV2() {
+	r.fresh.next, r.fresh.fields = 1, append(r.fresh.fields, tagSymbol, 0)
 	families := map[string]span{}
-	for _, m := range r.metadata {
-		family := string(metadataText(r.body[:m.to], int(m.from), 2))
-		if _, ok := families[family]; !ok {
-			families[family] = m
-		}
+	for _, o := range r.others {
+		eachField(r.body[:o.to], int(o.from), func(f field) {
+			if f.number != 3 {
+				return
+			}
+			family := string(metadataText(r.body[:f.end], f.value, 2))
+			if _, ok := families[family]; !ok {
+				families[family] = span{uint32(f.value), uint32(f.end)}
+			}
+		})
 	}
 	at := len(r.dst)
-	r.eachRow(rows, func(row Row) {
+	r.eachRow(func(row *Row) {
 		s := &r.series[row.Series]
 		list := r.rowLabels(row)
-		r.message = r.appendLabels(r.message[:0], list)
+		r.text = r.appendLabels(r.text[:0], list)
 		eachField(r.body[:s.end], int(s.message), func(f field) {
 			if row.NoStale && r.staleField(&partsV1, f) {
 				return
 			}
 			switch f.number {
 			case 2:
-				r.message = appendSample(r.message, r.point(layoutSampleV1, f))
+				r.text = appendSample(r.text, r.point(layoutSampleV1, f))
 			case 3:
-				r.message = r.appendExemplarV2(r.message, f)
+				r.text = r.appendExemplarV2(r.text, f)
 			case 4:
-				r.message = appendHistogram(r.message, 3, r.body[:f.end], f)
+				r.text = appendHistogram(r.text, 3, r.body[:f.end], f)
 			}
 		})
-		r.message = r.appendMetadataV2(r.message, families, list)
-		r.dst = protowire.AppendBytes(append(r.dst, tagSeriesV2), r.message)
+		r.text = r.appendMetadataV2(r.text, families, list)
+		r.dst = protowire.AppendBytes(append(r.dst, tagSeriesV2), r.text)
 	})
 	r.dst = slices.Insert(r.dst, at, r.fresh.fields...)
 }

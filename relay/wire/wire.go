@@ -78,7 +78,7 @@ type series struct {
 	start, message, end uint32 // body[start:end] is the field, body[message:end] its value
 	labels              span   // 1.0: the label fields; 2.0: the packed references. Unless messy
 	counts              [3]uint32
-	unread              bool // quick has left it to be read
+	short               bool // the tag takes one byte
 	messy               bool // the labels must be collected and sorted first
 	invalid             bool
 }
@@ -99,16 +99,21 @@ type Batch struct {
 	series     []series
 	places     []place // len(names) for each series
 	others     []span  // top-level fields that are no series, adjacent ones as one
-	symbols    []symbol
+	symbols    []span
 	symbolsEnd uint32 // where the last symbol ends
-	metadata   []span // values of the 1.0 MetricMetadata
 
 	totals  Counts
 	newest  int64
 	stale   []int
 	invalid []Invalid
-	scratch []label // of Parse alone
-	last    alike   // of Parse alone
+
+	// What Parse alone uses.
+	allSymbols   bool   // all symbols are known
+	lastMetadata uint64 // a field of at most 8 bytes that is good in a 2.0 series, or 0
+	newestShort  uint64 // the greatest time that shortSample has returned
+	shape        shapeV1
+	shapes       [shapes]shapeV2
+	scratch      []label
 }
 
 // Message returns what was parsed.
