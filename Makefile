@@ -4,9 +4,13 @@
 GO      ?= go
 VERSION ?= $(or $(shell git describe --tags --dirty 2>/dev/null),0.1.0-dev)
 
-# The Prometheus server of the demo and of the end-to-end tests; another one may
-# be named: make e2e PROMETHEUS=/usr/local/bin/prometheus
+# The Prometheus server of the demo and of the end-to-end tests, and the Thanos of
+# the latter; others may be named: make e2e PROMETHEUS=/usr/local/bin/prometheus
 PROMETHEUS ?= bin/prometheus
+THANOS     ?= bin/thanos
+
+# How long make fuzz takes for each of its targets.
+FUZZTIME ?= 20s
 
 # One set of flags for building, checking and testing, so that nothing is
 # compiled twice. Only the race detector needs C and a build of its own.
@@ -18,6 +22,10 @@ LDFLAGS      := -s -w -X $(BUILDINFO).Version=$(VERSION) -X $(BUILDINFO).Revisio
 PROM_VERSION := 3.15.0
 PROM_TAGS    := remove_all_sd,enable_dns_sd,enable_kubernetes_sd
 PROM_LDFLAGS := -s -w -X $(BUILDINFO).Version=$(PROM_VERSION)
+
+THANOS_VERSION := 0.42.4
+THANOS_TAGS    := netgo,slicelabels
+THANOS_LDFLAGS := -s -w -X $(BUILDINFO).Version=$(THANOS_VERSION)
 
 # Empty where a C compiler with its library is missing: see unit.
 HASH := \#
@@ -44,6 +52,10 @@ bin/demo:
 
 bin/prometheus bin/promtool: bin/%: .ci/prometheus/go.mod .ci/prometheus/go.sum ## build Prometheus's own programs
 	@.ci/build -C .ci/prometheus $@ -tags $(PROM_TAGS) -ldflags "$(PROM_LDFLAGS)" github.com/prometheus/prometheus/cmd/$*
+	@touch $@
+
+bin/thanos: .ci/thanos/go.mod .ci/thanos/go.sum ## build Thanos, for the end-to-end tests
+	@.ci/build -C .ci/thanos $@ -tags $(THANOS_TAGS) -ldflags "$(THANOS_LDFLAGS)" github.com/thanos-io/thanos/cmd/thanos
 	@touch $@
 
 bin/staticcheck bin/gofumpt: bin/%: .ci/lint/go.mod .ci/lint/go.sum
@@ -89,14 +101,23 @@ rules: bin/promtool ## check and test the example's alert rules
 	@bin/promtool test rules examples/ledger/alerts_test.yml
 
 .PHONY: e2e
-e2e: bin/ringside $(PROMETHEUS) ## end-to-end scenarios with real Prometheus servers; RUN=TestDrain for one
-	@echo "end-to-end scenarios, about 6 minutes"
-	@RINGSIDE=$(CURDIR)/bin/ringside PROMETHEUS=$(abspath $(PROMETHEUS)) \
+e2e: bin/ringside $(PROMETHEUS) $(THANOS) ## end-to-end scenarios with real servers; RUN=TestDrain for one
+	@echo "end-to-end scenarios, about 10 minutes"
+	@RINGSIDE=$(CURDIR)/bin/ringside PROMETHEUS=$(abspath $(PROMETHEUS)) THANOS=$(abspath $(THANOS)) \
 	  .ci/quietly $(GO) test -v -count=1 -timeout=20m -parallel=4 $(if $(RUN),-run='$(RUN)') ./e2e
 
 .PHONY: bench
-bench: ## benchmarks of who owns what, with what they are compared with
-	@$(GO) test -run='^$$' -bench=$(or $(RUN),.) -benchmem ./scrape/...
+bench: bin/ringside ## benchmarks, each with what it is compared with in the same run; RUN=Relay for some
+	@$(GO) test -run='^$$' -bench='$(or $(RUN),.)' -benchmem ./scrape/... ./relay/...
+	@echo "the relay as a process, about 3 minutes"
+	@RINGSIDE=$(CURDIR)/bin/ringside $(GO) test -run='^$$' -bench='$(or $(RUN),.)' -benchtime=1x -timeout=20m ./e2e
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME
+	@grep -rHo '^func Fuzz[A-Za-z0-9_]*' --include='*_test.go' . | sed 's,/[^/]*:func , ,' | sort | while read -r package name; do \
+	  echo "fuzz $$name of $$package for $(FUZZTIME)"; \
+	  .ci/quietly $(GO) test -run='^$$' -fuzz="^$$name$$" -fuzztime=$(FUZZTIME) $$package </dev/null || exit 1; \
+	done
 
 .PHONY: clean
 clean: ## remove what was built

@@ -181,16 +181,19 @@ func (e *editor) addRemoteWrite() {
 
 // relayEntry sends all that there is to the relay. The time-out must exceed the
 // 25 s within which the relay answers; without retry_on_http_429 Prometheus
-// would drop what an upstream asks to be sent later.
+// would drop what an upstream asks to be sent later. In remote_write 2.0,
+// Prometheus 3.15 sends exemplars as series without samples, and refuses those
+// as a receiver: they are left out.
 func (e *editor) relayEntry() *yaml.Node {
 	entry := mapping(
 		"name", str(relayName),
 		"url", str(e.opt.RelayURL),
 		"remote_timeout", str("30s"),
-		"send_exemplars", boolean("true"),
 		"send_native_histograms", boolean("true"),
 	)
-	if e.opt.RelayMessage != "" {
+	if e.opt.RelayMessage == "" {
+		entry.Content = append(entry.Content, str("send_exemplars"), boolean("true"))
+	} else {
 		entry.Content = append(entry.Content, str("protobuf_message"), str(e.opt.RelayMessage))
 	}
 	entry.Content = append(entry.Content, str("queue_config"), mapping("retry_on_http_429", boolean("true")))

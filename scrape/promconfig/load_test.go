@@ -157,7 +157,7 @@ func TestRelayEntry(t *testing.T) {
 		if got.Name != "ringside-relay" || got.URL.String() != relayURL || string(got.ProtobufMessage) != want {
 			t.Errorf("entry %s to %s with %s, want %s", got.Name, got.URL, got.ProtobufMessage, want)
 		}
-		if !got.QueueConfig.RetryOnRateLimit || !got.SendExemplars || !got.SendNativeHistograms || !got.MetadataConfig.Send ||
+		if !got.QueueConfig.RetryOnRateLimit || got.SendExemplars != (message == "") || !got.SendNativeHistograms || !got.MetadataConfig.Send ||
 			time.Duration(got.RemoteTimeout) <= 25*time.Second || len(got.WriteRelabelConfigs) > 0 {
 			t.Errorf("something is not sent, or not again, or not waited for: %+v", got)
 		}
