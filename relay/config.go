@@ -60,7 +60,13 @@ func (c *Config) Validate() error {
 // labelName is a label name that every receiver takes; two leading underscores are Prometheus's own.
 var labelName = regexp.MustCompile(`^(_?[a-zA-Z][a-zA-Z0-9_]*)$`)
 
+// maxLabels keeps edits, with the replica label and a tenant's, within what package wire can do.
+const maxLabels = 24
+
 func (c *Config) validateLabels() error {
+	if n := len(c.Labels); n > maxLabels {
+		return fmt.Errorf("relay.labels: %d labels; at most %d can be added", n, maxLabels)
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Labels)) {
 		value := c.Labels[name]
 		switch {

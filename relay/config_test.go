@@ -70,6 +70,7 @@ func TestConfigRefuses(t *testing.T) {
 		{"label of Prometheus's own", "labels: {__name__: c}", `relay.labels: "__name__" is not a label name`},
 		{"label without a name", "labels: {'': c}", `relay.labels: "" is not a label name`},
 		{"label without a value", "labels: {b: x, a: ''}", "relay.labels: a has no value; a label without one is no label: leave it out"},
+		{"too many labels", "labels: {a1: x, a2: x, a3: x, a4: x, a5: x, a6: x, a7: x, a8: x, a9: x, b1: x, b2: x, b3: x, b4: x, b5: x, b6: x, b7: x, b8: x, b9: x, c1: x, c2: x, c3: x, c4: x, c5: x, c6: x, c7: x}", "relay.labels: 25 labels; at most 24 can be added"},
 		{"label that is not UTF-8", "labels: {a: !!binary /w==}", "relay.labels: the value of a is not UTF-8"},
 		{"no name", "upstreams: [{endpoints: [http://a/]}]", "relay.upstreams[0].name: missing"},
 		{"a name twice", "upstreams: [{name: a, endpoints: [http://a/]}, {name: a, endpoints: [http://b/]}]", `relay.upstreams[1].name: "a" has an entry`},
