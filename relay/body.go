@@ -113,7 +113,7 @@ func (r *request) decode() *rejection {
 }
 
 func (r *Relay) release(req *request) {
-	if req.body.Cap() <= maxPooled && cap(req.decoded) <= maxPooled {
+	if req.body.Cap() <= maxPooled && cap(req.decoded) <= maxPooled && req.batch.Len()*indexSize <= maxPooled {
 		r.requests.Put(req)
 	}
 }

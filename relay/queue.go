@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"net/http"
 	"sync"
 	"time"
 
@@ -112,23 +113,27 @@ func (q *queue) drain(ctx, life context.Context, l *lane) {
 	}
 }
 
-// deliver tries until the upstream has taken or refused the parcel.
+// deliver tries until the upstream has taken or refused the parcel; once ctx
+// has ended, one time more.
 func (q *queue) deliver(ctx, life context.Context, p parcel, in *request) {
 	wait := backoff.NewExponentialBackOff()
 	wait.MaxInterval = maxBackoff
 	for {
+		last := ctx.Err() != nil
 		attempt, cancel := context.WithTimeout(life, answerTimeout)
 		res := q.attempt(attempt, p, in)
 		cancel()
-		if severity(res.Status) < severity(429) {
+		if severity(res.Status) < severity(http.StatusTooManyRequests) {
 			return
 		}
-		pause := time.NewTimer(max(wait.NextBackOff(), res.RetryAfter))
+		if last {
+			q.drop(p)
+			return
+		}
+		pause := time.NewTimer(max(wait.NextBackOff(), min(res.RetryAfter, maxBackoff)))
 		select {
 		case <-ctx.Done():
 			pause.Stop()
-			q.drop(p)
-			return
 		case <-pause.C:
 		}
 	}
@@ -141,7 +146,7 @@ func (q *queue) attempt(ctx context.Context, p parcel, in *request) upstream.Res
 		return upstream.Result{Status: rejected.status, Reason: rejected.text}
 	}
 	if err := in.batch.Parse(p.msg, in.decoded, q.names); err != nil {
-		return upstream.Result{Status: 400, Reason: err.Error()}
+		return upstream.Result{Status: http.StatusBadRequest, Reason: err.Error()}
 	}
 	return q.upstream.Deliver(ctx, &in.batch)
 }
@@ -155,22 +160,22 @@ type lane struct {
 	mu      sync.Mutex
 	parcels []parcel
 	bytes   int64 // of parcels, and of the one being delivered
+	leaving int64 // bytes of the latter
 }
 
 // push appends p and returns what had to go for it: the oldest, or p itself if
-// it is too large for any lane.
+// it would not fit beside what is being delivered.
 func (l *lane) push(p parcel) (dropped []parcel) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	size := int64(len(p.body))
-	n := 0
-	for ; n < len(l.parcels) && l.bytes+size > l.limit; n++ {
-		l.add(-int64(len(l.parcels[n].body)))
+	if l.leaving+size > l.limit {
+		return []parcel{p}
 	}
-	dropped = append(dropped, l.parcels[:n]...)
-	l.parcels = append(l.parcels[:0], l.parcels[n:]...)
-	if l.bytes+size > l.limit {
-		return append(dropped, p)
+	for l.bytes+size > l.limit {
+		oldest := l.take()
+		l.add(-int64(len(oldest.body)))
+		dropped = append(dropped, oldest)
 	}
 	l.parcels = append(l.parcels, p)
 	l.add(size)
@@ -187,8 +192,8 @@ func (l *lane) pop(ctx context.Context) (parcel, bool) {
 	for {
 		l.mu.Lock()
 		if len(l.parcels) > 0 {
-			p := l.parcels[0]
-			l.parcels = l.parcels[1:]
+			p := l.take()
+			l.leaving = int64(len(p.body))
 			l.mu.Unlock()
 			return p, true
 		}
@@ -206,7 +211,19 @@ func (l *lane) pop(ctx context.Context) (parcel, bool) {
 func (l *lane) done(p parcel) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.leaving = 0
 	l.add(-int64(len(p.body)))
+}
+
+// take removes the oldest parcel, and lets go of its memory.
+func (l *lane) take() parcel {
+	p := l.parcels[0]
+	l.parcels[0] = parcel{}
+	l.parcels = l.parcels[1:]
+	if len(l.parcels) == 0 {
+		l.parcels = nil
+	}
+	return p
 }
 
 func (l *lane) add(n int64) {

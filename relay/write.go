@@ -20,6 +20,8 @@ const (
 	// sends again what may be on its way still.
 	answerTimeout = 25 * time.Second
 
+	indexSize = 100 // bytes, about, that a parsed series takes beside its text
+
 	minCost = 64 << 10 // bytes that a request counts as at least: its goroutines and connections
 )
 
@@ -58,15 +60,20 @@ func (r *Relay) serveWrite(w http.ResponseWriter, req *http.Request) {
 		r.write.reject(w, req, rejected)
 		return
 	}
+	if !lease.grow(lease.bytes + int64(in.batch.Len())*indexSize) {
+		r.write.reject(w, req, overloaded)
+		return
+	}
 	r.answer(w, msg, r.deliver(ctx, &in.batch))
+}
+
+var overloaded = &rejection{
+	http.StatusServiceUnavailable, reasonOverloaded,
+	fmt.Sprintf("the requests under way take the %d bytes there are for them; try again", maxInFlight),
 }
 
 // read reads and decodes the body, within what the budget has room for.
 func (r *Relay) read(w http.ResponseWriter, req *http.Request, in *request, lease *lease) *rejection {
-	overloaded := &rejection{
-		http.StatusServiceUnavailable, reasonOverloaded,
-		fmt.Sprintf("the requests under way take the %d bytes there are for them; try again", maxInFlight),
-	}
 	length := req.ContentLength
 	if length < 0 {
 		length = maxBody
@@ -111,15 +118,15 @@ func (r *Relay) deliver(ctx context.Context, b *wire.Batch) answer {
 }
 
 // conclude is what the sender is told of what came of its batch at each
-// required upstream. What may yet succeed goes before what never will: the
+// required upstream. Written is all that none refused: what an upstream is not
+// to get, by its configuration, is no loss, and Prometheus takes a request of
+// which nothing was written for lost. What may yet succeed goes before what never will: the
 // sender must send it again, even if a part is refused once more.
 func conclude(b *wire.Batch, results []upstream.Result) answer {
 	a := answer{status: http.StatusNoContent, written: b.Totals()}
+	var refused wire.Counts // each upstream counts the invalid series in
 	for _, invalid := range b.Invalid() {
-		counts := b.Counts(invalid.Series)
-		a.written.Samples -= counts.Samples
-		a.written.Histograms -= counts.Histograms
-		a.written.Exemplars -= counts.Exemplars
+		refused = refused.Add(b.Counts(invalid.Series))
 		a.status, a.text = http.StatusBadRequest, fmt.Sprintf("series %d: %s", invalid.Series, invalid.Reason)
 	}
 	for _, res := range results {
@@ -130,10 +137,13 @@ func conclude(b *wire.Batch, results []upstream.Result) answer {
 			a.text = res.Reason
 		}
 		a.retryAfter = max(a.retryAfter, res.RetryAfter)
-		a.written.Samples = min(a.written.Samples, res.Delivered.Samples)
-		a.written.Histograms = min(a.written.Histograms, res.Delivered.Histograms)
-		a.written.Exemplars = min(a.written.Exemplars, res.Delivered.Exemplars)
+		refused.Samples = max(refused.Samples, res.Rejected.Samples)
+		refused.Histograms = max(refused.Histograms, res.Rejected.Histograms)
+		refused.Exemplars = max(refused.Exemplars, res.Rejected.Exemplars)
 	}
+	a.written.Samples -= refused.Samples
+	a.written.Histograms -= refused.Histograms
+	a.written.Exemplars -= refused.Exemplars
 	if a.retryable() {
 		a.written = wire.Counts{}
 	}

@@ -2,7 +2,9 @@ package upstream
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"html"
 	"net/http"
 	"net/url"
 	"os"
@@ -84,7 +86,10 @@ func (s scrubber) secrets(req *http.Request) []string {
 			continue
 		}
 		quoted := strconv.Quote(secret)
-		all = append(all, secret, quoted[1:len(quoted)-1], url.QueryEscape(secret), url.PathEscape(secret))
+		all = append(all, secret, quoted[1:len(quoted)-1], url.QueryEscape(secret), url.PathEscape(secret), html.EscapeString(secret))
+		if text, err := json.Marshal(secret); err == nil {
+			all = append(all, string(text[1:len(text)-1]))
+		}
 	}
 	slices.Sort(all)
 	return slices.Compact(all)

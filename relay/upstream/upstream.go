@@ -171,7 +171,10 @@ func (d *delivery) render(msg wire.Message, rows []wire.Row) *body {
 	return d.bodies.render(d.batch, msg, d.edit, rows)
 }
 
+// acknowledge notes the time of a sample that is written; one from the future
+// says nothing of how far behind the upstream is.
 func (u *Upstream) acknowledge(newest int64) {
+	newest = min(newest, time.Now().UnixMilli())
 	for {
 		old := u.newest.Load()
 		if newest <= old || u.newest.CompareAndSwap(old, newest) {
@@ -185,7 +188,7 @@ func (u *Upstream) lag() time.Duration {
 	if newest == 0 {
 		return 0
 	}
-	return time.Since(time.UnixMilli(newest))
+	return max(time.Since(time.UnixMilli(newest)), 0)
 }
 
 func (u *Upstream) fail(reason string) {

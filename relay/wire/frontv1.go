@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/prometheus/prometheus/model/value"
 )
@@ -182,8 +183,8 @@ func (b *Batch) frontUnlike(s *series, places []place, p, i int) (end int, tidy 
 			}
 		}
 		name := msg[from:to]
-		k, target, had := key(name), t.target(), t.next
-		if k > last && k < target {
+		k, had := key(name), t.next
+		if k > last && k < t.target() {
 			t.last = name
 		} else if !t.add(name, place{uint32(p), uint32(next - p)}) {
 			sh.cut(0)
@@ -194,8 +195,8 @@ func (b *Batch) frontUnlike(s *series, places []place, p, i int) (end int, tidy 
 		case learning && k == last && i > 0: // only the whole names say which is first
 			sh.cut(i - 1)
 			learning = false
-		case learning && k == target && n > shortName:
-			learning = false
+		case learning && n > shortName && slices.Contains(b.names.keys[had:min(t.next+1, len(b.names.keys))], k):
+			learning = false // one of names begins like it, further than a shortLabel can tell
 		case learning:
 			sh.labels[i], sh.n = short, i+1
 			for ; had < t.next; had++ {

@@ -65,8 +65,8 @@ func (sh *shapeV2) learn(refs []byte, symbols int, places []place, from int) {
 	value := false
 	for p := 0; p < len(refs); value = !value {
 		_, n := protowire.ConsumeVarint(refs[p:])
-		if n > 2 {
-			return
+		if n > 2 || n == 2 && symbols < 0x80 {
+			return // the latter is longer than it need be, and below tells nothing of it
 		}
 		if value && n > 1 {
 			sh.wide = append(sh.wide, uint8(p))
@@ -146,7 +146,6 @@ func (b *Batch) runV2(p int) int {
 }
 
 // frontV2 reads the packed references body[from:to], and says whether their labels are valid and sorted.
-
 func (b *Batch) frontV2(from, to int, places []place) (tidy bool, err error) {
 	sh, refs := b.shapeOf(from, to)
 	if sh != nil && sh.size == to-from && sh.alike(refs, len(b.symbols)) {

@@ -121,7 +121,7 @@ func (b *Batch) countShort(i int, bits, time uint64) {
 // compare as the times do.
 func shortSample(msg []byte, p int) (bits, time uint64, end int) {
 	w := msg[p:]
-	if len(w) < 4 || w[0] != tagSample || int(w[1]) > len(w)-2 || w[1] < 2 {
+	if len(w) < 4 || w[0] != tagSample || w[1] >= 0x80 || int(w[1]) > len(w)-2 || w[1] < 2 {
 		return 0, 0, 0
 	}
 	end = p + 2 + int(w[1])
@@ -182,7 +182,7 @@ func packed(v uint64) uint64 {
 
 // metadataEnds says whether body[p:to] is metadata of a 2.0 series. Series side by side mostly have the same.
 func (b *Batch) metadataEnds(p, to int) bool {
-	if to-p <= 8 && to >= 8 {
+	if to-p <= 8 && to >= 8 && to-p >= 2 && b.body[p] == tagMetadataV2 && int(b.body[p+1]) == to-p-2 {
 		text := binary.LittleEndian.Uint64(b.body[to-8:]) >> (8 * (8 - uint(to-p)))
 		if text == b.lastMetadata {
 			return true
