@@ -87,6 +87,7 @@ func FuzzSpliceV1(f *testing.F) {
 			return
 		}
 		checkFacts(t, &b, factsV1(req))
+		checkOneAdded(t, wire.V1, body)
 		want := editedV1(req)
 		got := new(prompb.WriteRequest)
 		out := b.Render([]byte("before"), wire.V1, fuzzEdit, nil)
@@ -117,6 +118,7 @@ func FuzzSpliceV2(f *testing.F) {
 			return
 		}
 		checkFacts(t, &b, factsV2(req))
+		checkOneAdded(t, wire.V2, body)
 		want := resolve(t, req)
 		want.Timeseries = slices.DeleteFunc(want.Timeseries, func(ts series2) bool { return !valid(ts.labels) })
 		for i := range want.Timeseries {
