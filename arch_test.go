@@ -12,7 +12,7 @@ const module = "github.com/ringside-project/ringside"
 // mayImport is the house: main → agent → config → the leaves. A package may
 // import those named, and what lies below itself.
 var mayImport = map[string][]string{
-	"":         {"agent", "config", "gossip", "scrape"},
+	"":         {"agent", "config", "gossip", "scrape", "uploader"},
 	"agent":    {"config", "gossip", "scrape", "relay", "uploader"},
 	"config":   {"gossip", "scrape", "relay", "uploader"},
 	"gossip":   nil,

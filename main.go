@@ -43,8 +43,29 @@ func (e loggedError) Unwrap() error { return e.error }
 // runFlags are those of ringside run.
 type runFlags struct {
 	agent.Options
+	logFlags
+}
+
+// logFlags say what is logged, and how.
+type logFlags struct {
 	logLevel  string
 	logFormat string
+}
+
+func (f *logFlags) add(cmd *kingpin.CmdClause) {
+	cmd.Flag("log.level", "debug, info, warn or error.").Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
+	cmd.Flag("log.format", "logfmt or json.").Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
+}
+
+// configFlags say which ringside.yml to load.
+type configFlags struct {
+	configFile string
+	expandEnv  bool
+}
+
+func (f *configFlags) add(cmd *kingpin.CmdClause) {
+	cmd.Flag("config.file", "Ringside's configuration.").Default("ringside.yml").StringVar(&f.configFile)
+	cmd.Flag("config.expand-env", "Replace ${NAME} in it from the environment; $$ is a dollar sign.").BoolVar(&f.expandEnv)
 }
 
 // command does what the arguments say.
@@ -65,6 +86,8 @@ func command(args []string, stdout, stderr io.Writer) error {
 	explain.Arg("TARGET", "An address, a scrape URL or a key, as /api/v1/status/targets shows them.").Required().StringVar(&ask.target)
 	explain.Flag("url", "The sidecar to ask.").Default("http://127.0.0.1:9590").StringVar(&ask.url)
 	explain.Flag("http.config.file", "A Prometheus HTTP client configuration, for TLS and authentication.").StringVar(&ask.httpConfig)
+	flush, ff := addFlush(app)
+	bucket := addBucket(app)
 
 	chosen, err := app.Parse(args)
 	if err != nil {
@@ -84,6 +107,10 @@ func command(args []string, stdout, stderr io.Writer) error {
 		return err
 	case explain.FullCommand():
 		return explainTarget(ask, stdout)
+	case flush.FullCommand():
+		return flushHead(*ff, stdout, stderr)
+	case bucket.list.FullCommand(), bucket.verify.FullCommand():
+		return bucket.run(chosen == bucket.verify.FullCommand(), stdout, stderr)
 	}
 	return fmt.Errorf("ringside: no command %q", chosen)
 }
@@ -97,12 +124,11 @@ func addRun(app *kingpin.Application) (*kingpin.CmdClause, *runFlags) {
 	run.Flag("web.config.file", "exporter-toolkit's web configuration, for TLS and basic authentication.").StringVar(&f.WebConfigFile)
 	run.Flag("web.enable-lifecycle", "Serve /-/drain.").BoolVar(&f.EnableLifecycle)
 	run.Flag("web.enable-pprof", "Serve profiles at /debug/pprof/.").BoolVar(&f.EnablePprof)
-	run.Flag("log.level", "debug, info, warn or error.").Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
-	run.Flag("log.format", "logfmt or json.").Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
+	f.logFlags.add(run)
 	return run, f
 }
 
-func newLogger(f runFlags, w io.Writer) log.Logger {
+func newLogger(f logFlags, w io.Writer) log.Logger {
 	w = log.NewSyncWriter(w)
 	logger := log.NewLogfmtLogger(w)
 	if f.logFormat == "json" {
@@ -114,7 +140,7 @@ func newLogger(f runFlags, w io.Writer) log.Logger {
 
 // runAgent runs a sidecar and logs why it ended.
 func runAgent(f runFlags, stderr io.Writer) error {
-	logger := newLogger(f, stderr)
+	logger := newLogger(f.logFlags, stderr)
 	level.Info(logger).Log("msg", "starting ringside", "version", version.Info(), "build", version.BuildContext())
 	limitMemory(logger)
 	if err := untilSignal(f, logger); err != nil {

@@ -5,15 +5,21 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/go-kit/log"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/fileutil"
 	"go.uber.org/goleak"
 )
 
@@ -49,7 +55,6 @@ func TestCheckConfig(t *testing.T) {
 		args     []string
 		out, err string
 	}{
-		{[]string{good}, "warning: uploader: this version does not upload", ""},
 		{[]string{good}, "good.yml is good: member a of cluster prod", ""},
 		{[]string{bad}, "", "bad.yml:3: scrape.replica: unknown field; known here: replicas, capacity_series, jobs"},
 		{[]string{badSource}, "", "bad.yml"},
@@ -169,4 +174,73 @@ func TestSignals(t *testing.T) {
 	if got := strings.Join(did, " "); got != "reload end reload abort" {
 		t.Errorf("did %q; want reload end reload abort", got)
 	}
+}
+
+// leave writes a data directory as a Prometheus leaves it: with a head.
+func leave(t *testing.T, dir string) (samples int) {
+	t.Helper()
+	o := tsdb.DefaultOptions()
+	o.RetentionDuration = 0
+	db, err := tsdb.Open(dir, nil, nil, o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := db.Appender(t.Context())
+	for at := time.Now().Add(-3 * time.Hour); at.Before(time.Now()); at = at.Add(time.Minute) {
+		if _, err := app.Append(0, labels.FromStrings("__name__", "up"), at.UnixMilli(), 1); err != nil {
+			t.Fatal(err)
+		}
+		samples++
+	}
+	if err := app.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return samples
+}
+
+// TestFlush flushes what a Prometheus has left, and looks at the bucket.
+func TestFlush(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, dir, "prometheus.yml", "global: {external_labels: {region: eu}}\nscrape_configs: []\n")
+	const text = "cluster: {name: prod, node: a, listen_address: 127.0.0.1:7946}\n"
+	bare := writeFile(t, dir, "bare.yml", text)
+	full := writeFile(t, dir, "full.yml", text+"uploader: {bucket: {type: FILESYSTEM, config: {directory: bucket}}}\n")
+	samples := leave(t, filepath.Join(dir, "data"))
+
+	run := func(want, problem string, args ...string) {
+		t.Helper()
+		var out, log bytes.Buffer
+		err := command(args, &out, &log)
+		if !regexp.MustCompile(want).MatchString(out.String()) {
+			t.Errorf("%s prints\n%s\nwant %s", args, out.String(), want)
+		}
+		if (err != nil) != (problem != "") || err != nil && !strings.Contains(err.Error(), problem) {
+			t.Errorf("%s: %v; want %q\n%s", args, err, problem, log.String())
+		}
+	}
+	release, _, err := fileutil.Flock(filepath.Join(dir, "data", "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	run("", "is locked: a Prometheus has it open", "flush", "--config.file="+full)
+	if err := release.Release(); err != nil {
+		t.Fatal(err)
+	}
+	run("", "none is given", "bucket", "ls", "--config.file="+bare)
+	run(fmt.Sprintf(`^head: %d samples in [23] new blocks\nbucket: ringside.yml names none`, samples), "", "flush", "--config.file="+bare)
+	run(`^head: 0 samples in 0 new blocks\nbucket .*: holds ([23]) of ([23]) blocks`, "", "flush", "--config.file="+full)
+	run(`\{prometheus_replica="a", region="eu"\}\n(.*\n)+ .* whole\n`, "", "bucket", "ls", "--config.file="+full)
+	run(`^[23] blocks, \d+ bytes: 0 problems, 0 gaps\n$`, "", "bucket", "verify", "--hashes", "--config.file="+full)
+	indexes, err := filepath.Glob(filepath.Join(dir, "bucket", "*", "index"))
+	if err != nil || len(indexes) == 0 {
+		t.Fatalf("in the bucket: %v, %v", indexes, err)
+	}
+	if err := os.Remove(indexes[0]); err != nil {
+		t.Fatal(err)
+	}
+	run(`^problem .*/index: it is missing`, "not as it should be", "bucket", "verify", "--config.file="+full)
+	run("", "nosuch.yml", "flush", "--config.file="+filepath.Join(dir, "nosuch.yml"))
 }

@@ -52,6 +52,7 @@ type Agent struct {
 	reloader *reloader
 	tracing  *tracing
 	outlives outliving
+	uploads  *uploads
 
 	snapshot atomic.Pointer[gossip.Snapshot] // the newest; never nil
 }
@@ -81,6 +82,7 @@ func New(cfg *config.Config, opts Options, logger log.Logger, reg *prometheus.Re
 		drainer:   a.scrape,
 		reload:    a.reloader.reload,
 		relay:     a.relay.Status,
+		uploads:   a.uploads.Status,
 		gatherer:  reg,
 		lifecycle: opts.EnableLifecycle,
 		pprof:     opts.EnablePprof,
@@ -113,6 +115,9 @@ func (a *Agent) newParts(cfg *config.Config, logger log.Logger, reg prometheus.R
 	}
 	if scfg.RelayURL != "" {
 		a.outlives.flush = a.scrape.FlushTime
+	}
+	if a.uploads, err = a.newUploads(cfg, log.With(logger, "component", "uploader"), reg); err != nil {
+		return err
 	}
 	// Last: as soon as the gossip is bound, others may hear of this member.
 	a.gossip, err = gossip.New(cfg.Cluster, log.With(logger, "component", "gossip"), reg)
@@ -196,6 +201,8 @@ func (a *Agent) Run(ctx context.Context) error {
 		{"run gossip", a.gossip.Run},
 		{"run scrape", a.scrape.Run},
 		{"run relay", a.relay.Run},
+		{"run uploader", a.uploads.run},
+		{"ask prometheus", a.uploads.told.run},
 		{"watch ringside.yml", a.reloader.run},
 		{"serve HTTP", a.web.run},
 	} {
@@ -231,17 +238,18 @@ func (a *Agent) leave(stop context.Context) error {
 	if err := a.gossip.Leave(leaveTimeout); err != nil {
 		level.Warn(a.logger).Log("msg", "good-bye not heard: the others will notice within seconds", "err", err)
 	}
-	a.outlive(stop)
-	return behind
+	return errors.Join(behind, a.outlive(stop))
 }
 
-// outlive goes on taking what Prometheus sends while it stops. Only after that
-// the relay is told to finish.
-func (a *Agent) outlive(stop context.Context) {
+// outlive goes on taking what Prometheus sends while it stops, and carries to
+// the bucket what it has left. Only after that the relay is told to finish.
+func (a *Agent) outlive(stop context.Context) error {
 	level.Info(a.logger).Log("msg", "waiting for prometheus to go", "shutdown_wait", a.outlives.wait)
 	if gone := a.outlives.await(stop); !gone {
 		level.Info(a.logger).Log("msg", "prometheus goes on without this sidecar")
+		return nil
 	}
+	return a.uploads.finish(stop)
 }
 
 // drainTimeout is how long a hand-over may take unless told otherwise.

@@ -12,10 +12,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/tsdb"
 
 	"github.com/ringside-project/ringside/agent"
 	"github.com/ringside-project/ringside/config"
@@ -165,8 +168,8 @@ relay:
       endpoints: ["http://receive/?key=planted-query"]
       http_config: {basic_auth: {username: u, password: planted-upstream}}
 uploader:
-  bucket: {type: S3, config: {bucket: blocks, secret_key: planted-bucket, access_key: planted-access}}
-`, closedPort(t)))
+  bucket: {type: S3, config: {bucket: blocks, endpoint: "%s", insecure: true, secret_key: planted-bucket, access_key: planted-access}}
+`, closedPort(t), closedPort(t)))
 	web := file(t, dir, "web.yml", "basic_auth_users: {reader: $2a$04$rRKeJGwbjFUD2sKHkHuoKu3zf42luFE7UkSdcR4L7eJ/k6RQ7Sutq}\n")
 	s := start(t, agent.Options{ConfigFile: ringside, WebConfigFile: web, EnableLifecycle: true})
 
@@ -237,6 +240,45 @@ func TestBadSource(t *testing.T) {
 	}
 	file(t, dir, "prometheus.yml", source)
 	s.await("/metrics", "ringside_config_last_reload_successful 1")
+}
+
+// TestLastUploads has a Prometheus leave a head, and a sidecar end beside it.
+func TestLastUploads(t *testing.T) {
+	dir := t.TempDir()
+	file(t, dir, "prometheus.yml", "global: {external_labels: {region: eu}}\nscrape_configs: []\n")
+	db, err := tsdb.Open(filepath.Join(dir, "data"), nil, nil, tsdb.DefaultOptions(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := db.Appender(t.Context())
+	if _, err := app.Append(0, labels.FromStrings("__name__", "up"), time.Now().UnixMilli(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := app.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, agent.Options{ConfigFile: file(t, dir, "ringside.yml", fmt.Sprintf(plainYML, closedPort(t))+
+		"uploader: {bucket: {type: FILESYSTEM, config: {directory: bucket}}}\n")})
+	s.await("/api/v1/status/uploads", `"bucket":{"type":"FILESYSTEM"`)
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	metas, err := filepath.Glob(filepath.Join(dir, "bucket", "*", "meta.json"))
+	if err != nil || len(metas) != 1 {
+		t.Fatalf("in the bucket: %v, %v", metas, err)
+	}
+	text, err := os.ReadFile(metas[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"prometheus_replica": "a"`, `"region": "eu"`, `"numSamples": 1`} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("no %s in meta.json:\n%s", want, text)
+		}
+	}
 }
 
 func TestNewRefuses(t *testing.T) {

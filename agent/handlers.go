@@ -18,6 +18,7 @@ import (
 
 	"github.com/ringside-project/ringside/relay"
 	"github.com/ringside-project/ringside/scrape"
+	"github.com/ringside-project/ringside/uploader"
 )
 
 // drainer hands all targets of this member over.
@@ -32,6 +33,7 @@ type handlers struct {
 	drainer   drainer
 	reload    func(context.Context) error
 	relay     func() relay.Status
+	uploads   func() uploader.Status
 	gatherer  prometheus.Gatherer
 	logger    log.Logger
 	lifecycle bool
@@ -58,9 +60,7 @@ func (h *handlers) routes() http.Handler {
 	mux.HandleFunc("GET /api/v1/status/relay", func(w http.ResponseWriter, _ *http.Request) { h.succeed(w, h.relay()) })
 	mux.HandleFunc("GET /api/v1/status/config", h.serveConfig)
 	mux.HandleFunc("GET /api/v1/explain", h.serveExplain)
-	mux.HandleFunc("GET /api/v1/status/uploads", func(w http.ResponseWriter, _ *http.Request) {
-		h.fail(w, http.StatusNotFound, "not_found", "this version does not upload blocks")
-	})
+	mux.HandleFunc("GET /api/v1/status/uploads", func(w http.ResponseWriter, _ *http.Request) { h.succeed(w, h.uploads()) })
 	mux.HandleFunc("GET /api/", func(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, http.StatusNotFound, "not_found", "no such path: "+r.URL.Path)
 	})

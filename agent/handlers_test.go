@@ -21,6 +21,7 @@ import (
 	"github.com/ringside-project/ringside/gossip"
 	"github.com/ringside-project/ringside/relay"
 	"github.com/ringside-project/ringside/scrape"
+	"github.com/ringside-project/ringside/uploader"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -59,9 +60,12 @@ func (w *world) handler() http.Handler {
 			snapshot: func() *gossip.Snapshot { return &w.snapshot },
 			config:   func() reloadStatus { return w.config },
 		},
-		drainer:   &w.engine,
-		reload:    func(context.Context) error { return w.reload },
-		relay:     func() relay.Status { return relay.Status{ListenAddress: "127.0.0.1:9591"} },
+		drainer: &w.engine,
+		reload:  func(context.Context) error { return w.reload },
+		relay:   func() relay.Status { return relay.Status{ListenAddress: "127.0.0.1:9591"} },
+		uploads: func() uploader.Status {
+			return uploader.Status{Bucket: &uploader.BucketStatus{Type: "S3", Name: "blocks", Error: "no such host"}}
+		},
 		gatherer:  prometheus.NewRegistry(),
 		lifecycle: w.options.EnableLifecycle,
 		pprof:     w.options.EnablePprof,
@@ -122,7 +126,7 @@ func TestAnswers(t *testing.T) {
 		{"explain nothing", "/api/v1/explain", world{}, 400, `target is missing`},
 		{"explain unknown", "/api/v1/explain?target=x", world{}, 200, `{"status":"success","data":[]}`},
 		{"relay", "/api/v1/status/relay", world{}, 200, `{"status":"success","data":{"listen_address":"127.0.0.1:9591"`},
-		{"uploads", "/api/v1/status/uploads", world{}, 404, `"error":"this version does not upload blocks"`},
+		{"uploads", "/api/v1/status/uploads", world{}, 200, `{"status":"success","data":{"bucket":{"type":"S3","name":"blocks","reachable":false,"error":"no such host"}`},
 		{"no such path", "/api/v1/x", world{}, 404, `"errorType":"not_found"`},
 		{"no GET", "POST /api/v1/status/cluster", world{}, 405, ""},
 		{"not found", "/x", world{}, 404, ""},

@@ -175,7 +175,7 @@ func resolved(path string) string {
 	return filepath.Clean(path)
 }
 
-// Warnings names what is well-formed, but does nothing yet, or hardly what is wanted.
+// Warnings names what is well-formed, but hardly what is wanted.
 func (c *Config) Warnings() []string {
 	var warnings []string
 	for i, u := range c.Relay.Upstreams {
@@ -183,9 +183,6 @@ func (c *Config) Warnings() []string {
 			warnings = append(warnings, fmt.Sprintf("relay.upstreams[%d].replica_label: drop, and %d members scrape each of some targets: "+
 				"%q gets the samples of them all as one series; keep the label, or let one member scrape each target", i, c.mostReplicas(), u.Name))
 		}
-	}
-	if c.Uploader.Enabled() {
-		warnings = append(warnings, "uploader: this version does not upload blocks yet; nothing reaches the bucket")
 	}
 	return warnings
 }

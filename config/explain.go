@@ -112,7 +112,7 @@ func (d *document) explainType(text string) error {
 var secretive = regexp.MustCompile(`http_config|^relay\.upstreams\[\d+\]\.(endpoints|hashring|tenant|sigv4)|^uploader\.bucket|^tracing`)
 
 // ownStruct matches Go's names of the parts' blocks.
-var ownStruct = regexp.MustCompile(`^(gossip|scrape|relay|upstream|uploader|sigv4|relabel)\.[A-Z]`)
+var ownStruct = regexp.MustCompile(`^(gossip|scrape|relay|upstream|uploader|bucket|sigv4|relabel)\.[A-Z]`)
 
 // expected says in words what Go's type means to whoever writes the file.
 func expected(goType string) string {

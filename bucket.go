@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/ringside-project/ringside/config"
+	"github.com/ringside-project/ringside/uploader/ship"
+)
+
+// bucketCommand is ringside bucket ls and ringside bucket verify.
+type bucketCommand struct {
+	list, verify *kingpin.CmdClause
+	flags        struct {
+		configFlags
+		logFlags
+		hashes bool
+	}
+}
+
+func addBucket(app *kingpin.Application) *bucketCommand {
+	c := &bucketCommand{}
+	bucket := app.Command("bucket", "Look at the blocks in the bucket that ringside.yml names.")
+	c.flags.configFlags.add(bucket)
+	c.list = bucket.Command("ls", "List them by their labels and time, and tell which are not whole.")
+	c.verify = bucket.Command("verify", "Compare them with what their meta.json says, and look for overlaps and gaps: exit 0, or 1 with what is wrong.")
+	c.verify.Flag("hashes", "Compare contents too, which reads all of them.").BoolVar(&c.flags.hashes)
+	c.flags.logFlags.add(bucket)
+	return c
+}
+
+var errBucket = errors.New("the bucket is not as it should be")
+
+func (c *bucketCommand) run(verify bool, stdout, stderr io.Writer) error {
+	cfg, err := config.Load(c.flags.configFile, c.flags.expandEnv)
+	if err != nil {
+		return err
+	}
+	bkt, err := cfg.Uploader.OpenBucket(newLogger(c.flags.logFlags, stderr))
+	if err != nil {
+		return err
+	}
+	defer bkt.Close()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	listing, err := ship.List(ctx, bkt)
+	if err != nil {
+		return err
+	}
+	if !verify {
+		return listing.WriteTable(stdout)
+	}
+	report, err := ship.Verify(ctx, bkt, listing, c.flags.hashes)
+	if err != nil {
+		return err
+	}
+	if err := report.WriteText(stdout); err != nil {
+		return err
+	}
+	if !report.OK() {
+		return errBucket
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package uploader
+
+import (
+	"context"
+	"time"
+
+	"github.com/go-kit/log/level"
+
+	"github.com/ringside-project/ringside/uploader/block"
+)
+
+// progressInterval is how often a long upload shows in the log.
+const progressInterval = 30 * time.Second
+
+// upload puts a block into the bucket as it is.
+func (e *engine) upload(ctx context.Context, j *job, b *block.Block, external map[string]string) (func(), error) {
+	start := time.Now()
+	meta, err := e.describe(ctx, b, external)
+	if err != nil {
+		return func() {}, err
+	}
+	j.does("")
+	stop := e.report(j, b)
+	defer stop()
+	err = e.shipper.Upload(ctx, b.Dir, meta, func(n int64) {
+		j.sent.Add(n)
+		e.metrics.bytes.Add(float64(n))
+	})
+	if err != nil {
+		return func() { e.answered(err) }, err
+	}
+	took := time.Since(start)
+	level.Info(e.logger).Log("msg", "uploaded block", "block", b.Meta.ULID, "samples", b.Meta.Stats.NumSamples, "bytes", b.Bytes, "took", took.Round(time.Millisecond))
+	return func() {
+		e.answered(nil)
+		e.metrics.duration.Observe(took.Seconds())
+		e.own = append(e.own, remote(meta))
+		for _, origin := range b.Origins() {
+			e.mergedIn[origin] = true
+		}
+	}, nil
+}
+
+// describe gives the block's meta.json, and keeps it, so that the next attempt
+// need not hash everything again.
+func (e *engine) describe(ctx context.Context, b *block.Block, external map[string]string) (*block.Meta, error) {
+	if b.Described() {
+		meta := b.Meta
+		return &meta, nil
+	}
+	meta, err := block.Describe(ctx, b, external)
+	if err != nil {
+		return nil, err
+	}
+	staged := block.Block{Dir: b.Dir, Meta: *meta}
+	return meta, staged.WriteMeta()
+}
+
+// report shows a long upload in the log until it is stopped.
+func (e *engine) report(j *job, b *block.Block) (stop func()) {
+	stopped, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(progressInterval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-stopped:
+				return
+			case <-ticker.C:
+				level.Info(e.logger).Log("msg", "uploading block", "block", b.Meta.ULID, "sent", j.sent.Load(), "bytes", b.Bytes)
+			}
+		}
+	}()
+	return func() {
+		close(stopped)
+		<-ended
+	}
+}

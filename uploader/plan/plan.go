@@ -1,0 +1,191 @@
+// Package plan decides what becomes of a data directory's blocks: which are
+// uploaded as they are, which are merged first so that what reaches the bucket
+// never overlaps, which wait, which are in the bucket already, and which are
+// refused. It is pure: the same input gives the same plan, in whatever order the
+// blocks were found.
+package plan
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// Block is what the plan needs to know of a block on this side.
+type Block struct {
+	ID      ulid.ULID
+	Span    Span
+	Samples uint64
+	Kind    Kind
+	Origins []ulid.ULID // the blocks cut from heads that it was compacted from; none: it was cut from one itself
+	Replace []ulid.ULID // the blocks that Prometheus rewrote as this one, to drop deleted samples
+	Labels  string      // its external labels; blocks of other labels may overlap it
+	Cut     time.Time   // when it was written, or seen first if that is earlier
+	Merged  bool        // the uploader made it, so that it stands for its origins
+	Rewrite bool        // some of its samples are deleted: it is not to be uploaded as it is
+	Unfit   string      // why its contents must not be uploaded; empty: nothing is known against them
+}
+
+// Kind tells from what part of a head a block was cut.
+type Kind int
+
+// An in-order block says that nothing earlier follows but out-of-order samples;
+// the others share their time with an in-order block.
+const (
+	InOrder    Kind = iota
+	OutOfOrder      // samples that came late
+	Early           // series that had ended, cut before their time
+)
+
+// Remote is a block that the bucket holds whole.
+type Remote struct {
+	ID          ulid.ULID
+	Span        Span
+	Sources     []ulid.ULID // itself among them, unless it was compacted
+	Labels      string
+	InOrder     bool
+	Downsampled bool // it overlaps the block that it was made of, and nobody minds
+}
+
+// Input is all that a plan depends on.
+type Input struct {
+	Blocks []Block
+	Remote []Remote
+	Done   map[ulid.ULID]bool // known to be in the bucket, by themselves or within others
+
+	BlockRange       time.Duration // Prometheus's --storage.tsdb.min-block-duration; 0: 2h
+	OutOfOrderWindow time.Duration
+	Closed           bool   // Prometheus has gone and its head is flushed: nothing follows
+	Hold             string // why nothing may be uploaded at all; empty: it may
+	Now              time.Time
+}
+
+// State is what is to become of a block.
+type State int
+
+// The states. Blocks that are Due, Waiting or Held are needed; keep hold of them.
+const (
+	Due     State = iota
+	Waiting       // others that overlap it may follow
+	Held          // due, but for Input.Hold
+	Parts         // compacted from blocks that are uploaded themselves
+	Within        // a merged block stands for it
+	Up            // in the bucket, by itself
+	Covered       // in the bucket, within others
+	Refused
+)
+
+// Verdict is a block's state, and why, for a person.
+type Verdict struct {
+	State   State
+	Reason  string
+	LeftOut bool // the bucket has other samples for a part of its time, which Reason names; that part is not uploaded
+}
+
+// Upload is one block to be put into the bucket.
+type Upload struct {
+	Span   Span
+	Blocks []ulid.ULID // by time; more than one are to be merged
+	AsIs   bool        // the only one of Blocks, all of it, is to go up as it is
+}
+
+// Plan is what to do now.
+type Plan struct {
+	Uploads  []Upload // oldest first; they overlap neither each other nor the bucket's blocks
+	Verdicts map[ulid.ULID]Verdict
+}
+
+// Make makes the plan.
+func Make(in Input) Plan {
+	p := newPlanner(in)
+	for _, c := range p.blocks {
+		p.judge(c)
+	}
+	p.represent()
+	p.schedule()
+	out := Plan{Uploads: p.uploads, Verdicts: map[ulid.ULID]Verdict{}}
+	for _, c := range p.blocks {
+		out.Verdicts[c.ID] = c.verdict
+	}
+	slices.SortFunc(out.Uploads, func(a, b Upload) int {
+		return cmp.Or(cmp.Compare(a.Span.Min, b.Span.Min), a.Blocks[0].Compare(b.Blocks[0]))
+	})
+	return out
+}
+
+// candidate is a block with what is found out about it.
+type candidate struct {
+	Block
+	verdict Verdict
+	open    bool   // verdict is still to be found
+	free    []Span // the part of Span that the bucket has nothing of
+	leftOut string // why not all of it is free
+}
+
+// planner holds the state of one Make.
+type planner struct {
+	Input
+	blocks  []*candidate // by time, then by ID
+	byID    map[ulid.ULID]*candidate
+	sources map[ulid.ULID]bool // all that the bucket's blocks were made of
+	uploads []Upload
+}
+
+func newPlanner(in Input) *planner {
+	p := &planner{Input: in, byID: map[ulid.ULID]*candidate{}, sources: map[ulid.ULID]bool{}}
+	if p.BlockRange <= 0 {
+		p.BlockRange = 2 * time.Hour
+	}
+	for _, r := range in.Remote {
+		p.sources[r.ID] = true
+		for _, s := range r.Sources {
+			p.sources[s] = true
+		}
+	}
+	for _, b := range in.Blocks {
+		c := &candidate{Block: b, free: []Span{b.Span}, open: true}
+		p.blocks = append(p.blocks, c)
+		p.byID[b.ID] = c
+	}
+	slices.SortFunc(p.blocks, func(a, b *candidate) int {
+		return cmp.Or(cmp.Compare(a.Span.Min, b.Span.Min), a.ID.Compare(b.ID))
+	})
+	for _, c := range p.blocks {
+		p.subtractRemote(c)
+	}
+	return p
+}
+
+// subtractRemote takes out of c's free time what the bucket has of equal labels.
+func (p *planner) subtractRemote(c *candidate) {
+	for _, r := range p.Remote {
+		if r.Downsampled || r.Labels != c.Labels || !r.Span.overlaps(c.Span) {
+			continue
+		}
+		c.free = subtract(c.free, r.Span)
+		if !overlapOf(r, c) {
+			c.leftOut = "the bucket holds block " + r.ID.String() + " of the same labels for " + r.Span.meet(c.Span).String()
+		}
+	}
+}
+
+// overlapOf tells whether r was made of c, or of what c was made of.
+func overlapOf(r Remote, c *candidate) bool {
+	return r.ID == c.ID || slices.ContainsFunc(c.leaves(), func(id ulid.ULID) bool {
+		return slices.Contains(r.Sources, id)
+	})
+}
+
+// leaves are the blocks whose samples c holds.
+func (c *candidate) leaves() []ulid.ULID {
+	if len(c.Origins) == 0 {
+		return []ulid.ULID{c.ID}
+	}
+	return c.Origins
+}
+
+func (c *candidate) decide(s State, reason string) {
+	c.verdict, c.open = Verdict{State: s, Reason: reason, LeftOut: c.leftOut != "" && s != Refused}, false
+}

@@ -1,0 +1,123 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// settle is how long Prometheus may take, after it has cut an in-order block,
+// to cut the out-of-order ones that follow it.
+const settle = 10 * time.Minute
+
+// piece is a part of a block that the bucket has nothing of.
+type piece struct {
+	*candidate
+	span Span
+}
+
+// schedule joins pieces that overlap, and makes an upload of those whose time
+// has come.
+func (p *planner) schedule() {
+	var pieces []piece
+	for _, c := range p.blocks {
+		if c.open {
+			for _, s := range c.free {
+				pieces = append(pieces, piece{c, s})
+			}
+		}
+	}
+	slices.SortStableFunc(pieces, func(a, b piece) int {
+		return cmp.Or(cmp.Compare(a.Labels, b.Labels), cmp.Compare(a.span.Min, b.span.Min), a.ID.Compare(b.ID))
+	})
+	for len(pieces) > 0 {
+		n, end := 1, pieces[0].span.Max
+		for n < len(pieces) && pieces[n].Labels == pieces[0].Labels && pieces[n].span.Min < end {
+			end = max(end, pieces[n].span.Max)
+			n++
+		}
+		p.place(pieces[:n], Span{pieces[0].span.Min, end})
+		pieces = pieces[n:]
+	}
+}
+
+// place decides on pieces that overlap, and that together span so much.
+func (p *planner) place(group []piece, span Span) {
+	verdict := Verdict{State: Due}
+	if reason := p.waits(group, span); reason != "" {
+		verdict = Verdict{State: Waiting, Reason: reason}
+	} else if p.Hold != "" {
+		verdict = Verdict{State: Held, Reason: p.Hold}
+	}
+	for _, x := range group {
+		v := verdict
+		v.LeftOut = x.leftOut != ""
+		if v.State == Due {
+			v.Reason = x.leftOut
+		}
+		if x.open || v.State < x.verdict.State {
+			x.verdict, x.open = v, false
+		}
+	}
+	if verdict.State != Due {
+		return
+	}
+	up := Upload{Span: span, AsIs: len(group) == 1 && span == group[0].Span && !group[0].Rewrite}
+	for _, x := range group {
+		if !slices.Contains(up.Blocks, x.ID) {
+			up.Blocks = append(up.Blocks, x.ID)
+		}
+	}
+	p.uploads = append(p.uploads, up)
+}
+
+// waits says why the pieces have to wait for others that may overlap them;
+// empty: they need not.
+func (p *planner) waits(group []piece, span Span) string {
+	late := p.OutOfOrderWindow > 0
+	alone := !late
+	for _, x := range group {
+		late = late || x.Kind == OutOfOrder
+		alone = alone && x.Kind == InOrder
+	}
+	if p.Closed || alone {
+		return ""
+	}
+	end := ceil(span.Max, p.BlockRange.Milliseconds()) + p.OutOfOrderWindow.Milliseconds()
+	age := time.Duration(0)
+	if late {
+		age = settle
+	}
+	cut, soon := p.closedBy(group[0].Labels, end)
+	switch {
+	case cut.IsZero():
+		return fmt.Sprintf("more samples for its time may come until Prometheus has cut a block that goes until %s", clock(end))
+	case p.Now.Sub(cut) < age:
+		return fmt.Sprintf("out-of-order samples for its time may still be cut: block %s was cut at %s, %s ago are waited for", soon, clock(cut.UnixMilli()), age)
+	}
+	return ""
+}
+
+// closedBy finds the in-order block that was cut first of those that reach end:
+// no sample before end follows it, but for those that are cut right after it.
+func (p *planner) closedBy(labels string, end int64) (cut time.Time, id ulid.ULID) {
+	earlier := func(at time.Time, by ulid.ULID) {
+		if cut.IsZero() || at.Before(cut) {
+			cut, id = at, by
+		}
+	}
+	for _, c := range p.blocks {
+		if c.Kind == InOrder && c.Span.Max >= end && !p.fromTheFuture(c.Span) {
+			earlier(c.Cut, c.ID)
+		}
+	}
+	for _, r := range p.Remote {
+		if r.InOrder && !r.Downsampled && r.Labels == labels && r.Span.Max >= end {
+			earlier(ulid.Time(r.ID.Time()), r.ID)
+		}
+	}
+	return cut, id
+}

@@ -1,0 +1,136 @@
+package ship
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/thanos-io/objstore"
+
+	"github.com/ringside-project/ringside/uploader/block"
+)
+
+// Report is what Verify found.
+type Report struct {
+	Blocks   int      // looked at
+	Bytes    int64    // that they should have
+	Problems []string // blocks that are not whole, or overlap
+	Gaps     []string // time between two blocks of a label set, which may well be right
+}
+
+// Verify compares the objects of every block with its meta.json: that they are
+// there, their sizes and, with hashes, their contents, which reads all of them.
+// It also looks for overlaps and gaps in the time of each label set. Blocks that
+// are marked for deletion are left out.
+func Verify(ctx context.Context, bkt objstore.BucketReader, l Listing, hashes bool) (Report, error) {
+	r := Report{}
+	for i := range l {
+		e := &l[i]
+		if e.Deleted {
+			continue
+		}
+		r.Blocks++
+		if e.Meta == nil {
+			r.problem("%s: %s", e.ID, e.state())
+			continue
+		}
+		if err := r.block(ctx, bkt, e, hashes); err != nil {
+			return r, err
+		}
+	}
+	r.times(l)
+	return r, nil
+}
+
+func (r *Report) problem(format string, args ...any) {
+	r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
+}
+
+// block checks the objects of one block. The error says that the bucket does
+// not answer.
+func (r *Report) block(ctx context.Context, bkt objstore.BucketReader, e *Entry, hashes bool) error {
+	if len(e.Meta.Thanos.Files) == 0 {
+		r.problem("%s: its meta.json lists no files: there is nothing to compare with", e.ID)
+	}
+	for _, f := range e.Meta.Thanos.Files {
+		if f.RelPath == metaName {
+			continue
+		}
+		r.Bytes += f.SizeBytes
+		name := path.Join(e.ID.String(), f.RelPath)
+		attributes, err := ask(ctx, func(ctx context.Context) (objstore.ObjectAttributes, error) { return bkt.Attributes(ctx, name) })
+		switch {
+		case missing(bkt, err):
+			r.problem("%s: it is missing, and meta.json lists it", name)
+		case err != nil:
+			return fmt.Errorf("look at %s: %w", name, err)
+		case attributes.Size != f.SizeBytes:
+			r.problem("%s: it has %d bytes, and meta.json says %d", name, attributes.Size, f.SizeBytes)
+		case hashes:
+			if err := r.contents(ctx, bkt, name, f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *Report) contents(ctx context.Context, bkt objstore.BucketReader, name string, f block.File) error {
+	if f.Hash == nil {
+		return nil
+	}
+	hash, err := hashOf(ctx, bkt, name)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	if *hash != *f.Hash {
+		r.problem("%s: its SHA-256 is %s, and meta.json says %s", name, hash.Value, f.Hash.Value)
+	}
+	return nil
+}
+
+// times looks for overlaps and gaps among blocks that are in order.
+func (r *Report) times(l Listing) {
+	whole := slices.DeleteFunc(slices.Clone(l), func(e Entry) bool { return e.Meta == nil || e.Deleted })
+	var last *Entry // the one of the group that goes furthest
+	for i := range whole {
+		e := &whole[i]
+		if last == nil || last.group() != e.group() {
+			last = e
+			continue
+		}
+		switch gap := e.Meta.MinTime - last.Meta.MaxTime; {
+		case gap < 0:
+			r.problem("%s: blocks %s and %s overlap from %s to %s", e.group(), last.ID, e.ID,
+				clock(e.Meta.MinTime), clock(min(last.Meta.MaxTime, e.Meta.MaxTime)))
+		case gap > 0:
+			r.Gaps = append(r.Gaps, fmt.Sprintf("%s: nothing from %s to %s (%s)", e.group(),
+				clock(last.Meta.MaxTime), clock(e.Meta.MinTime), (time.Duration(gap)*time.Millisecond)))
+		}
+		if e.Meta.MaxTime > last.Meta.MaxTime {
+			last = e
+		}
+	}
+}
+
+// OK tells whether nothing is wrong. Gaps are not wrong.
+func (r Report) OK() bool { return len(r.Problems) == 0 }
+
+// WriteText writes the report for a person.
+func (r Report) WriteText(w io.Writer) error {
+	for _, p := range r.Problems {
+		if _, err := fmt.Fprintf(w, "problem  %s\n", p); err != nil {
+			return err
+		}
+	}
+	for _, g := range r.Gaps {
+		if _, err := fmt.Fprintf(w, "gap      %s\n", g); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(w, "%d blocks, %d bytes: %d problems, %d gaps\n", r.Blocks, r.Bytes, len(r.Problems), len(r.Gaps))
+	return err
+}
