@@ -64,7 +64,9 @@ func (e *engine) leftBehind(ctx context.Context) error {
 	for id, v := range e.plan.Verdicts {
 		switch v.State {
 		case plan.Up, plan.Covered, plan.Parts:
-			continue
+			if !v.LeftOut {
+				continue
+			}
 		case plan.Waiting, plan.Within:
 			if !e.closed {
 				continue

@@ -54,6 +54,9 @@ func (e *engine) settle() {
 		case plan.Up, plan.Covered:
 			if e.done.add(id) && f.inData {
 				e.count(e.outcome(id, v))
+				if v.LeftOut {
+					level.Warn(e.logger).Log("msg", "a part of a block was left out", "block", id, "reason", v.Reason)
+				}
 			}
 			e.unstage(f)
 		case plan.Refused:
