@@ -4,10 +4,12 @@
 GO      ?= go
 VERSION ?= $(or $(shell git describe --tags --dirty 2>/dev/null),0.1.0-dev)
 
-# The Prometheus server of the demo and of the end-to-end tests, and the Thanos of
-# the latter; others may be named: make e2e PROMETHEUS=/usr/local/bin/prometheus
+# The Prometheus server of the demo and of the end-to-end tests, and the Thanos and
+# the S3 server of the latter; others may be named:
+# make e2e PROMETHEUS=/usr/local/bin/prometheus
 PROMETHEUS ?= bin/prometheus
 THANOS     ?= bin/thanos
+VERSITYGW  ?= bin/versitygw
 
 # How long make fuzz takes for each of its targets.
 FUZZTIME ?= 20s
@@ -58,6 +60,10 @@ bin/thanos: .ci/thanos/go.mod .ci/thanos/go.sum ## build Thanos, for the end-to-
 	@.ci/build -C .ci/thanos $@ -tags $(THANOS_TAGS) -ldflags "$(THANOS_LDFLAGS)" github.com/thanos-io/thanos/cmd/thanos
 	@touch $@
 
+bin/versitygw: .ci/s3/go.mod .ci/s3/go.sum ## build an S3 server, for the end-to-end tests
+	@.ci/build -C .ci/s3 $@ github.com/versity/versitygw/cmd/versitygw
+	@touch $@
+
 bin/staticcheck bin/gofumpt: bin/%: .ci/lint/go.mod .ci/lint/go.sum
 	@.ci/build -C .ci/lint $@ $(if $(filter gofumpt,$*),mvdan.cc/gofumpt,honnef.co/go/tools/cmd/staticcheck)
 	@touch $@
@@ -101,9 +107,9 @@ rules: bin/promtool ## check and test the example's alert rules
 	@bin/promtool test rules examples/ledger/alerts_test.yml
 
 .PHONY: e2e
-e2e: bin/ringside $(PROMETHEUS) $(THANOS) ## end-to-end scenarios with real servers; RUN=TestDrain for one
+e2e: bin/ringside $(PROMETHEUS) $(THANOS) $(VERSITYGW) ## end-to-end scenarios with real servers; RUN=TestDrain for one
 	@echo "end-to-end scenarios, about 10 minutes"
-	@RINGSIDE=$(CURDIR)/bin/ringside PROMETHEUS=$(abspath $(PROMETHEUS)) THANOS=$(abspath $(THANOS)) \
+	@RINGSIDE=$(CURDIR)/bin/ringside PROMETHEUS=$(abspath $(PROMETHEUS)) THANOS=$(abspath $(THANOS)) VERSITYGW=$(abspath $(VERSITYGW)) \
 	  .ci/quietly $(GO) test -v -count=1 -timeout=20m -parallel=4 $(if $(RUN),-run='$(RUN)') ./e2e
 
 .PHONY: bench
