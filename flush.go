@@ -48,21 +48,21 @@ func flushHead(f flushFlags, stdout, stderr io.Writer) error {
 		level.Error(logger).Log("msg", "not all is done", "err", err)
 		err = loggedError{err}
 	}
-	printFlushed(status, stdout)
+	if status.Flush.State != "" { // it has begun
+		printFlushed(status, err != nil, stdout)
+	}
 	return err
 }
 
-func printFlushed(s uploader.Status, stdout io.Writer) {
+func printFlushed(s uploader.Status, left bool, stdout io.Writer) {
 	fmt.Fprintf(stdout, "head: %d samples in %d new blocks\n", s.Flush.Samples, len(s.Flush.Blocks))
 	if s.Bucket == nil {
 		fmt.Fprintln(stdout, "bucket: ringside.yml names none; the blocks stay where they are")
 		return
 	}
-	there := 0
-	for _, b := range s.Blocks {
-		if b.State == "uploaded" || b.State == "merged" || b.State == "covered" {
-			there++
-		}
+	verb := "holds"
+	if left {
+		verb = "does not hold"
 	}
-	fmt.Fprintf(stdout, "bucket %s: holds %d of %d blocks\n", s.Bucket.Name, there, len(s.Blocks))
+	fmt.Fprintf(stdout, "bucket %s: it %s all of this data directory\n", s.Bucket.Name, verb)
 }

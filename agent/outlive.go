@@ -4,13 +4,12 @@ import (
 	"context"
 	"net"
 	"net/url"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
-	"github.com/prometheus/prometheus/tsdb/fileutil"
+
+	"github.com/ringside-project/ringside/uploader/head"
 )
 
 // flushGrace is what a Prometheus that is stopping needs beside its flush.
@@ -35,10 +34,9 @@ func (o outliving) await(ctx context.Context) (gone bool) {
 	ticker := time.NewTicker(200 * time.Millisecond)
 	defer ticker.Stop()
 	deadline := time.Now().Add(o.wait)
-	lock := filepath.Join(o.dataDir, "lock")
 	locked, going := false, false
 	for {
-		free := lockFree(lock)
+		free := head.Free(o.dataDir)
 		locked = locked || !free // without --storage.tsdb.no-lockfile
 		if free && !listens(ctx, o.url) && ctx.Err() == nil {
 			return true
@@ -78,17 +76,4 @@ func listens(ctx context.Context, rawURL string) bool {
 	}
 	conn.Close()
 	return true
-}
-
-// lockFree tells whether nobody holds the lock, or whether its file is gone,
-// as Prometheus leaves it when it ends well.
-func lockFree(path string) bool {
-	if _, err := os.Stat(path); err != nil {
-		return true
-	}
-	release, _, err := fileutil.Flock(path)
-	if err != nil {
-		return false
-	}
-	return release.Release() == nil
 }

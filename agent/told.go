@@ -49,6 +49,7 @@ type telling struct {
 	external   labels.Labels
 	outOfOrder time.Duration     // storage.tsdb.out_of_order_time_window
 	flags      map[string]string // of its command line
+	blocks     map[string]bool   // that it has; nil: it does not tell
 }
 
 func newTold(cfg *config.Config, ready func() bool, logger log.Logger) (*told, error) {
@@ -101,6 +102,15 @@ func (t *told) ask(ctx context.Context) error {
 	}
 	if err := t.data(ctx, "/api/v1/status/flags", &next.flags); err != nil {
 		return err
+	}
+	var has struct {
+		Blocks []struct{ ULID string }
+	}
+	if t.data(ctx, "/api/v1/status/tsdb/blocks", &has) == nil { // it is as young as Prometheus 3.6
+		next.blocks = map[string]bool{}
+		for _, b := range has.Blocks {
+			next.blocks[b.ULID] = true
+		}
 	}
 	t.now.Store(next)
 	return nil
@@ -209,6 +219,13 @@ func (t *told) outOfOrderWindow() time.Duration {
 func (t *told) flags() map[string]string {
 	if a := t.now.Load(); a != nil {
 		return a.flags
+	}
+	return nil
+}
+
+func (t *told) blocks() map[string]bool {
+	if a := t.now.Load(); a != nil {
+		return a.blocks
 	}
 	return nil
 }

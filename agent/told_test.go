@@ -80,7 +80,10 @@ func TestToldByPrometheus(t *testing.T) {
 	var loaded atomic.Value
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var data any = map[string]string{"yaml": loaded.Load().(string)}
-		if r.URL.Path == "/api/v1/status/flags" {
+		switch r.URL.Path {
+		case "/api/v1/status/tsdb/blocks":
+			data = map[string]any{"blocks": []map[string]any{{"ulid": "01JZZZZZZZ0000000000000000", "minTime": 1}}}
+		case "/api/v1/status/flags":
 			data = map[string]string{"storage.tsdb.min-block-duration": "2h"}
 		}
 		if err := json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": data}); err != nil {
@@ -113,5 +116,8 @@ func TestToldByPrometheus(t *testing.T) {
 	}
 	if got := told.flags()["storage.tsdb.min-block-duration"]; got != "2h" {
 		t.Errorf("min-block-duration %q; want 2h", got)
+	}
+	if got := told.blocks(); len(got) != 1 || !got["01JZZZZZZZ0000000000000000"] {
+		t.Errorf("blocks %v", got)
 	}
 }

@@ -3,8 +3,6 @@ package agent
 import (
 	"context"
 	"fmt"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/go-kit/log"
@@ -12,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ringside-project/ringside/config"
-	"github.com/ringside-project/ringside/gossip"
 	"github.com/ringside-project/ringside/scrape"
 	"github.com/ringside-project/ringside/uploader"
 	"github.com/ringside-project/ringside/uploader/head"
@@ -96,7 +93,7 @@ func (u *uploads) cancelStalled(ctx context.Context, cancel func()) {
 			return
 		case <-ticker.C:
 		}
-		if now := u.mark(); now != last || now.cutting {
+		if now := u.mark(); now != last || now.working {
 			moved, last = time.Now(), now
 		}
 		if time.Since(moved) >= stall {
@@ -109,31 +106,22 @@ func (u *uploads) cancelStalled(ctx context.Context, cancel func()) {
 
 // mark is how far the uploads are.
 type mark struct {
-	cutting bool // the head, which comes to an end by itself
+	working bool // at the head or at a block that is read or merged, which come to an end by themselves
 	done    int  // blocks
 	bytes   int64
 }
 
 func (u *uploads) mark() mark {
 	st := u.Status()
-	m := mark{cutting: st.Flush.State == "running", done: len(st.Blocks)}
+	m := mark{working: st.Flush.State == "running", done: len(st.Blocks)}
 	for _, b := range st.Blocks {
 		m.bytes += b.UploadedBytes
+		m.working = m.working || b.State == "uploading" && b.Reason != ""
 		if b.State == "uploaded" || b.State == "covered" || b.State == "merged" {
 			m.done++
 		}
 	}
 	return m
-}
-
-// conflict says why this member's name is not its own.
-func conflict(s *gossip.Snapshot) string {
-	for _, p := range s.Problems {
-		if strings.Contains(p, fmt.Sprintf("both called %q", s.Self)) {
-			return p
-		}
-	}
-	return ""
 }
 
 func (a *Agent) newUploads(cfg *config.Config, logger log.Logger, reg prometheus.Registerer) (*uploads, error) {
@@ -143,7 +131,7 @@ func (a *Agent) newUploads(cfg *config.Config, logger log.Logger, reg prometheus
 		return nil, err
 	}
 	o := uploaderOptions(cfg, t, logger)
-	o.Conflict = func() string { return conflict(a.snapshot.Load()) }
+	o.Conflict = func() string { return a.snapshot.Load().Conflict }
 	o.PrometheusReady = ready
 	up, err := uploader.New(cfg.Uploader, o, logger, reg)
 	if err != nil {
@@ -156,7 +144,7 @@ func (a *Agent) newUploads(cfg *config.Config, logger log.Logger, reg prometheus
 func uploaderOptions(cfg *config.Config, t *told, logger log.Logger) uploader.Options {
 	return uploader.Options{
 		DataDir: cfg.Prometheus.DataDir, Node: cfg.Cluster.Node,
-		Labels: t.labels, OutOfOrderWindow: t.outOfOrderWindow, PrometheusFlags: t.flags,
+		Labels: t.labels, OutOfOrderWindow: t.outOfOrderWindow, PrometheusFlags: t.flags, PrometheusBlocks: t.blocks,
 		Slog: scrape.Slog(log.With(logger, "component", "tsdb")),
 	}
 }
@@ -167,7 +155,7 @@ func uploaderOptions(cfg *config.Config, t *told, logger log.Logger) uploader.Op
 // been done, the error what is left. blockDuration is that Prometheus's
 // --storage.tsdb.min-block-duration.
 func Flush(ctx context.Context, cfg *config.Config, blockDuration time.Duration, logger log.Logger) (uploader.Status, error) {
-	if !lockFree(filepath.Join(cfg.Prometheus.DataDir, "lock")) {
+	if !head.Free(cfg.Prometheus.DataDir) {
 		return uploader.Status{}, fmt.Errorf("flush %s: %w", cfg.Prometheus.DataDir, head.ErrLocked)
 	}
 	t, err := newTold(cfg, func() bool { return false }, logger)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/go-kit/log"
 
-	"github.com/ringside-project/ringside/gossip"
 	"github.com/ringside-project/ringside/uploader"
 )
 
@@ -19,6 +18,7 @@ import (
 type courier struct {
 	n       int
 	cutting bool // that is what it does, all the while
+	merging bool // the same
 	left    error
 	failed  error // of Run
 
@@ -56,6 +56,9 @@ func (c *courier) Finish(ctx context.Context) error {
 
 func (c *courier) Status() uploader.Status {
 	st := uploader.Status{Blocks: []uploader.BlockStatus{{UploadedBytes: c.moved.Load(), State: "uploading"}}}
+	if c.merging {
+		st.Blocks = []uploader.BlockStatus{{State: "uploading", Reason: "it is merged"}}
+	}
 	if c.cutting {
 		st.Blocks, st.Flush.State = nil, "running"
 	}
@@ -74,6 +77,7 @@ func TestFinish(t *testing.T) {
 		{"nothing is left", &courier{}, 0, ""},
 		{"it takes long", &courier{n: 30}, 30 * time.Minute, ""},
 		{"a head takes long", &courier{n: 30, cutting: true}, 30 * time.Minute, ""},
+		{"a merge takes long", &courier{n: 30, merging: true}, 30 * time.Minute, ""},
 		{"the bucket is down", &courier{left: errors.New("bucket down")}, stall, "bucket down"},
 		{"the bucket goes down", &courier{n: 3, left: errors.New("bucket down")}, 3*time.Minute + stall, "bucket down"},
 	} {
@@ -116,20 +120,4 @@ func TestUploadsEnd(t *testing.T) {
 			t.Error("a failure is not told")
 		}
 	})
-}
-
-func TestConflict(t *testing.T) {
-	const other, own = `10.0.0.1 and 10.0.0.2 are both called "b": give each its own`, `10.0.0.3 and 10.0.0.4 are both called "a": give each its own`
-	for _, tc := range []struct {
-		problems []string
-		want     string
-	}{
-		{nil, ""},
-		{[]string{"a foreign label", other}, ""},
-		{[]string{other, own}, own},
-	} {
-		if got := conflict(&gossip.Snapshot{Self: "a", Problems: tc.problems}); got != tc.want {
-			t.Errorf("%q: %q; want %q", tc.problems, got, tc.want)
-		}
-	}
 }

@@ -43,7 +43,7 @@ func newUploading(t *testing.T, n int, bucket func(*rig) string) *uploading {
 	t.Helper()
 	needsThanos(t)
 	e := newExporter(t)
-	source := strings.Replace(fileSource(uploadInterval), "global:\n", "global:\n  external_labels: {"+uploadLabel+": e2e}\n", 1)
+	source := uploadSource()
 	// So many that every member has some, but for one time in 10000.
 	late, targets := newLate(t, 10*n)
 	source += e.jobs(true) + fmt.Sprintf("  - job_name: late\n    static_configs: [{targets: ['%s']}]\n", strings.Join(targets, "', '"))
@@ -56,17 +56,28 @@ func newUploading(t *testing.T, n int, bucket func(*rig) string) *uploading {
 		t.Fatal(err)
 	}
 	for _, p := range u.Pairs {
-		text, err := os.ReadFile(filepath.Join(p.Dir, "ringside.yml"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		block := "uploader:\n  bucket:\n    " + strings.ReplaceAll(strings.TrimSpace(config), "\n", "\n    ") + "\n"
-		if err := p.WriteFile("ringside.yml", string(text)+block); err != nil {
-			t.Fatal(err)
-		}
-		p.Prometheus.Command.Args = append(p.Prometheus.Command.Args, "--storage.tsdb.delay-compact-file.path=data/thanos.shipper.json")
+		u.uploadsTo(p, config)
 	}
 	return u
+}
+
+// uploadSource is fileSource with external labels, which uploads need.
+func uploadSource() string {
+	return strings.Replace(fileSource(uploadInterval), "global:\n", "global:\n  external_labels: {"+uploadLabel+": e2e}\n", 1)
+}
+
+// uploadsTo adds the bucket of a configuration to the pair's ringside.yml.
+func (r *rig) uploadsTo(p *Pair, config string) {
+	r.Helper()
+	text, err := os.ReadFile(filepath.Join(p.Dir, "ringside.yml"))
+	if err != nil {
+		r.Fatal(err)
+	}
+	block := "uploader:\n  bucket:\n    " + strings.ReplaceAll(strings.TrimSpace(config), "\n", "\n    ") + "\n"
+	if err := p.WriteFile("ringside.yml", string(text)+block); err != nil {
+		r.Fatal(err)
+	}
+	p.Prometheus.Command.Args = append(p.Prometheus.Command.Args, "--storage.tsdb.delay-compact-file.path=data/thanos.shipper.json")
 }
 
 // filesystem returns the configuration of an empty bucket in a directory.
@@ -194,22 +205,22 @@ func (u *uploading) kept(before, left stored) {
 
 // complete runs a program in a directory to its end, which must be good, and
 // returns what it has printed and logged.
-func (u *uploading) complete(name, dir, path string, args ...string) string {
-	u.Helper()
-	c := &Unit{Name: name, driver: NewProcesses(), Command: Command{Path: path, Args: args, Dir: dir, Log: u.beside(name + ".log")}}
-	u.Cleanup(c.Kill)
+func (r *rig) complete(name, dir, path string, args ...string) string {
+	r.Helper()
+	c := &Unit{Name: name, driver: NewProcesses(), Command: Command{Path: path, Args: args, Dir: dir, Log: r.beside(name + ".log")}}
+	r.Cleanup(c.Kill)
 	if err := os.RemoveAll(c.Command.Log); err != nil { // of an earlier run
-		u.Fatal(err)
+		r.Fatal(err)
 	}
 	if err := c.Start(); err != nil {
-		u.Fatal(err)
+		r.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeoutCause(u.Context(), 40*time.Second, errors.New("40 seconds are over"))
+	ctx, cancel := context.WithTimeoutCause(r.Context(), 40*time.Second, errors.New("40 seconds are over"))
 	defer cancel()
 	ended := c.Wait(ctx)
 	text, err := os.ReadFile(c.Command.Log)
 	if err := errors.Join(ended, err); err != nil {
-		u.Fatalf("%v, after:\n%s", err, text)
+		r.Fatalf("%v, after:\n%s", err, text)
 	}
 	return string(text)
 }
@@ -308,7 +319,7 @@ func (u *uploading) sound() []uploaded {
 	}
 	u.complete("ringside-verify", u.Pairs[0].Dir, os.Getenv("RINGSIDE"), "bucket", "verify", "--hashes", "--config.file=ringside.yml")
 	var blocks []uploaded
-	for list := json.NewDecoder(strings.NewReader(u.tool("ls", "tools", "bucket", "ls", "--output=json", "--log.level=warn"))); list.More(); {
+	for list := json.NewDecoder(strings.NewReader(u.tool("ls", "tools", "bucket", "ls", "--output=json", "--exclude-delete", "--log.level=warn"))); list.More(); {
 		var b uploaded
 		if err := list.Decode(&b); err != nil {
 			u.Fatalf("thanos tools bucket ls: %v", err)

@@ -84,8 +84,6 @@ func TestUploadFleet(t *testing.T) {
 	before := u.loaded(keeper, enough/20)
 	kept := before.count()
 	before.add(u.loaded(stateless, enough/20))
-	// Whoever comes back can add nothing to a time that it has uploaded.
-	u.late.over.Store(true)
 	u.end(keeper, stateless)
 	all, raw := u.left(stateless, stateless.Dir)
 	samples := raw.count()
@@ -93,7 +91,11 @@ func TestUploadFleet(t *testing.T) {
 		t.Fatal(err)
 	}
 	u.settle(20*time.Second, u.running()...)
-	u.up(keeper, stateless)
+	u.up(keeper)
+	u.disordered(keeper)
+	// Whoever has nothing left of a time that is up can add nothing to it.
+	u.late.over.Store(true)
+	u.up(stateless)
 	u.loaded(keeper, kept+enough/20)
 	u.loaded(stateless, enough/20)
 	took := u.end(u.Pairs...)
@@ -104,10 +106,10 @@ func TestUploadFleet(t *testing.T) {
 		samples += leftRaw.count()
 	}
 	u.kept(before, all)
+	u.compacts() // what came late to a time that was up has replaced blocks: they are marked for deletion
 	blocks := u.holds(all, samples)
 	one := u.held("--query.replica-label="+replicaLabel, "--deduplication.func=chain")
 	u.same(u.asOne(all, raw, one), one)
-	u.compacts()
 	u.measured("all %d samples that three members had are there, in %d blocks, and %d when replicas are one; all were gone %s after the signal",
 		samples, blocks, one.count(), took.Round(10*time.Millisecond))
 }

@@ -131,6 +131,7 @@ func (c *Cluster) snapshot(now time.Time) Snapshot {
 		Members:   c.book.members(),
 		Encrypted: len(c.ring.GetKeys()) > 0,
 		Problems:  c.problems.list(now),
+		Conflict:  c.problems.text(problemKey{nameConflict, c.cfg.Node}),
 	}
 }
 

@@ -62,4 +62,6 @@ type Snapshot struct {
 	Encrypted bool
 	// Problems are name conflicts, foreign labels, wrong keys and the like, seen lately, each a line for a person to read.
 	Problems []string
+	// Conflict is the one of Problems that says that another member has this one's name; empty: none has.
+	Conflict string
 }

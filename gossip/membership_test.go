@@ -177,6 +177,9 @@ func TestNameConflict(t *testing.T) {
 			if testutil.ToFloat64(m.metrics.troubles[nameConflict]) == 0 {
 				t.Errorf("%s has no metric", m.cfg.Node)
 			}
+			if c := m.snap().Conflict; strings.Contains(c, `both called "m01"`) != (m == other) {
+				t.Errorf("%s: of its own name: %q", m.cfg.Node, c)
+			}
 		}
 		for _, m := range s.members[:3] {
 			for _, x := range m.snap().Members {

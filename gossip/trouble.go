@@ -150,6 +150,16 @@ func (p *problems) has(key problemKey) bool {
 	return p.seen[key] != nil
 }
 
+// text is what is listed of one problem; empty: nothing.
+func (p *problems) text(key problemKey) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if x := p.seen[key]; x != nil {
+		return x.text
+	}
+	return ""
+}
+
 func (p *problems) clear(key problemKey) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

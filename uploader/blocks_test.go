@@ -237,14 +237,22 @@ func made(t testing.TB, dir string, bkt objstore.Bucket, change func(*Uploader))
 	if change != nil {
 		change(u)
 	}
+	if before, ok := alive.LoadAndDelete(dir); ok {
+		before.(*Uploader).release() // as its end would
+	}
 	if err := u.prepare(bkt); err != nil {
 		t.Fatal(err)
 	}
+	alive.Store(dir, u)
 	return u
 }
 
+// alive has the uploader of each directory that was made last.
+var alive sync.Map
+
 // fetch gives what the bucket's whole blocks hold, and fails where one is not
-// as its meta.json says, or where two of them overlap.
+// as its meta.json says, or where two of them overlap. As for Thanos, those whose
+// sources another one has too do not count.
 func fetch(t testing.TB, bkt objstore.Bucket) (content, []*block.Block) {
 	t.Helper()
 	dir := t.TempDir()
@@ -274,8 +282,8 @@ func fetch(t testing.TB, bkt objstore.Bucket) (content, []*block.Block) {
 		t.Fatal(err)
 	}
 	var (
-		parts  []content
-		blocks []*block.Block
+		parts       []content
+		all, blocks []*block.Block
 	)
 	for _, id := range ids {
 		b, err := block.Read(filepath.Join(dir, id.String()))
@@ -291,6 +299,13 @@ func fetch(t testing.TB, bkt objstore.Bucket) (content, []*block.Block) {
 		if err != nil {
 			t.Fatalf("block %s in the bucket: %v", id, err)
 		}
+		all = append(all, b)
+	}
+	for _, b := range all {
+		if slices.ContainsFunc(all, func(o *block.Block) bool { return outdoes(o, b) }) {
+			continue
+		}
+		id := b.Meta.ULID
 		for _, other := range blocks {
 			if labelsKey(b.Meta.Thanos.Labels) == labelsKey(other.Meta.Thanos.Labels) && b.Meta.MinTime < other.Meta.MaxTime && other.Meta.MinTime < b.Meta.MaxTime {
 				t.Fatalf("blocks %s [%d,%d) and %s [%d,%d) overlap in the bucket", id, b.Meta.MinTime, b.Meta.MaxTime, other.Meta.ULID, other.Meta.MinTime, other.Meta.MaxTime)
@@ -299,4 +314,16 @@ func fetch(t testing.TB, bkt objstore.Bucket) (content, []*block.Block) {
 		parts, blocks = append(parts, read(t, b.Dir)), append(blocks, b)
 	}
 	return join(parts...), blocks
+}
+
+// outdoes tells whether Thanos takes b for a leftover of what o was made of.
+func outdoes(o, b *block.Block) bool {
+	these, those := b.Meta.Compaction.Sources, o.Meta.Compaction.Sources
+	for _, id := range these {
+		if !slices.Contains(those, id) {
+			return false
+		}
+	}
+	return labelsKey(o.Meta.Thanos.Labels) == labelsKey(b.Meta.Thanos.Labels) &&
+		(len(those) > len(these) || o.Meta.ULID.Compare(b.Meta.ULID) < 0)
 }

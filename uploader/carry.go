@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/go-kit/log/level"
+	"github.com/oklog/ulid/v2"
 
 	"github.com/ringside-project/ringside/uploader/block"
 )
@@ -12,14 +13,23 @@ import (
 // progressInterval is how often a long upload shows in the log.
 const progressInterval = 30 * time.Second
 
+// place is where in a bucket a block goes.
+type place struct {
+	external map[string]string
+	replaces []ulid.ULID // blocks there that give way to it
+}
+
 // upload puts a block into the bucket as it is.
-func (e *engine) upload(ctx context.Context, j *job, b *block.Block, external map[string]string) (func(), error) {
+func (e *engine) upload(ctx context.Context, j *job, b *block.Block, to place) (func(), error) {
 	start := time.Now()
-	meta, err := e.describe(ctx, b, external)
+	meta, err := e.describe(ctx, b, to.external)
 	if err != nil {
 		return func() {}, err
 	}
 	j.does("")
+	if err := e.shipper.Reserve(ctx, to.replaces, meta.ULID); err != nil {
+		return func() { e.answered(err) }, err
+	}
 	stop := e.report(j, b)
 	defer stop()
 	err = e.shipper.Upload(ctx, b.Dir, meta, func(n int64) {
@@ -30,7 +40,7 @@ func (e *engine) upload(ctx context.Context, j *job, b *block.Block, external ma
 		return func() { e.answered(err) }, err
 	}
 	took := time.Since(start)
-	level.Info(e.logger).Log("msg", "uploaded block", "block", b.Meta.ULID, "samples", b.Meta.Stats.NumSamples, "bytes", b.Bytes, "took", took.Round(time.Millisecond))
+	level.Info(e.logger).Log("msg", "uploaded block", "block", b.Meta.ULID, "samples", b.Meta.Stats.NumSamples, "bytes", b.Bytes, "took", took.Round(time.Millisecond), "replaces", len(to.replaces))
 	return func() {
 		e.answered(nil)
 		e.metrics.duration.Observe(took.Seconds())

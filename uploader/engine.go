@@ -3,6 +3,8 @@ package uploader
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -46,12 +48,13 @@ type engine struct {
 	troubles map[string]*trouble // of jobs that failed
 	probed   bool
 
-	closed    bool // Prometheus has gone and its head is in blocks
-	flushed   bool // its head was flushed since it was last seen
-	finishing bool // the agent knows that Prometheus has gone
-	held      string
-	unread    bool // the bucket has to be read before anything else
-	warned    []string
+	closed     bool // Prometheus has gone and its head is in blocks
+	flushed    bool // its head was flushed since it was last seen
+	finishing  bool // the agent knows that Prometheus has gone
+	held       string
+	unread     bool // the bucket has to be read before anything else
+	warned     []string
+	heldBefore string // what was logged of held
 	bucketStatus
 }
 
@@ -153,7 +156,9 @@ func (e *engine) pass(ctx context.Context) {
 // seePrometheus looks whether it is there, and undoes what was concluded from
 // its absence if it is, or is about to be.
 func (e *engine) seePrometheus(now time.Time) {
-	e.guard.watch(now)
+	if e.guard.watch(now) && e.jobs["flush"] == nil {
+		e.cleanHead()
+	}
 	if e.guard.away.IsZero() {
 		e.closed, e.flushed = false, false
 	}
@@ -163,7 +168,7 @@ const unreadable = "the bucket cannot be read: "
 
 // input is what the plan is made from.
 func (e *engine) input(now time.Time) plan.Input {
-	e.external, e.held = e.guard.hold(now)
+	e.external, e.held = e.guard.hold(e.here.blocks)
 	e.unread = e.view == nil && e.held == ""
 	hold := e.held
 	if e.unread {
@@ -180,11 +185,13 @@ func (e *engine) input(now time.Time) plan.Input {
 		in.Blocks = append(in.Blocks, e.planned(id, f))
 	}
 	if e.view != nil {
-		for _, r := range e.view.remote {
-			in.Remote = append(in.Remote, r)
+		in.Remote = slices.Collect(maps.Values(e.view.remote))
+		for _, r := range e.own {
+			if _, seen := e.view.remote[r.ID]; !seen {
+				in.Remote = append(in.Remote, r)
+			}
 		}
 	}
-	in.Remote = append(in.Remote, e.own...)
 	return in
 }
 
@@ -192,7 +199,7 @@ func (e *engine) input(now time.Time) plan.Input {
 func (e *engine) planned(id ulid.ULID, f *found) plan.Block {
 	b := plan.Block{
 		ID: id, Span: plan.Span{Min: f.Meta.MinTime, Max: f.Meta.MaxTime}, Samples: f.Meta.Stats.NumSamples,
-		Origins: f.Origins(), Replace: f.Replaces(), Labels: labelsKey(e.labelsOf(f)),
+		Origins: f.Origins(), Sources: f.Meta.Compaction.Sources, Replace: f.Replaces(), Labels: labelsKey(e.labelsOf(f)),
 		Merged: f.staged && !f.inData && len(f.Origins()) > 0, Rewrite: f.deletions, Unfit: e.unfit[id], Cut: f.Cut(),
 	}
 	if f.seen.Before(b.Cut) {

@@ -24,13 +24,15 @@ const (
 
 // Finish is for when Prometheus has gone and Run has returned: it flushes the
 // head, uploads what is left, and returns nil once nothing is, or what was left
-// behind when ctx ended. Without flush_on_shutdown the head is left where it is,
+// behind when ctx ended. It can be called once, and then others may have the data
+// directory. Without flush_on_shutdown the head is left where it is,
 // and so are blocks that have to wait for it.
 func (u *Uploader) Finish(ctx context.Context) error {
 	if u.bucket == nil {
 		return nil
 	}
 	e := u.engine
+	defer u.release()
 	e.finishing, e.guard = true, guard{opts: &u.opts}
 	clear(e.troubles) // everything is tried at once
 	var failed error
@@ -117,6 +119,7 @@ func (u *Uploader) flushHead(ctx context.Context) error {
 	u.metrics.flushSamples.Add(float64(report.Samples))
 	u.metrics.flushDuration.Observe(time.Since(start).Seconds())
 	if err != nil {
+		u.metrics.flushFailures.Inc()
 		st.State, st.Error = flushFailed, err.Error()
 		err = fmt.Errorf("flush the head: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,7 +13,9 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/fileutil"
 	"github.com/thanos-io/objstore"
 
@@ -29,8 +32,12 @@ func TestOrphan(t *testing.T) {
 		dir, bkt := t.TempDir(), objstore.NewInMemBucket()
 		ready := shared[bool]{v: true}
 		var flushed atomic.Int64
+		lock, _, err := fileutil.Flock(filepath.Join(dir, "lock"))
+		if err != nil {
+			t.Fatal(err)
+		}
 		u := made(t, dir, bkt, func(u *Uploader) {
-			u.opts.PrometheusReady = ready.get
+			u.opts.PrometheusReady, u.opts.PrometheusFlags = ready.get, func() map[string]string { return nil }
 			u.cut = func(context.Context, string, head.Options, *slog.Logger) (head.Report, error) {
 				flushed.Add(1)
 				return head.Report{Samples: 7, Blocks: []ulid.ULID{write(t, dir, origin, origin+hour, "a")}}, nil
@@ -47,10 +54,6 @@ func TestOrphan(t *testing.T) {
 		}
 		times("ready", 0)
 		ready.set(false)
-		lock, _, err := fileutil.Flock(filepath.Join(dir, "lock"))
-		if err != nil {
-			t.Fatal(err)
-		}
 		times("starting", 0)
 		if err := lock.Release(); err != nil {
 			t.Fatal(err)
@@ -73,6 +76,92 @@ func TestOrphan(t *testing.T) {
 		stop()
 		if u.engine.closed || lock.Release() != nil {
 			t.Error("windows count as closed though it is back")
+		}
+	})
+}
+
+// TestLockless: of a Prometheus that takes no lock nobody can tell that it does
+// not come back.
+func TestLockless(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var flushed atomic.Int64
+		u := made(t, t.TempDir(), objstore.NewInMemBucket(), func(u *Uploader) {
+			u.opts.PrometheusReady = func() bool { return false }
+			u.cut = func(context.Context, string, head.Options, *slog.Logger) (head.Report, error) {
+				flushed.Add(1)
+				return head.Report{}, nil
+			}
+		})
+		start(t, u)
+		time.Sleep(time.Hour)
+		if w := u.Status().Warnings; flushed.Load() != 0 || len(w) != 1 || !strings.Contains(w[0], "Start it without --storage.tsdb.no-lockfile, or run ringside flush") {
+			t.Errorf("flushed %d times; %q", flushed.Load(), w)
+		}
+	})
+}
+
+// TestOneAtATime: two uploaders of one data directory would take each other's
+// blocks away.
+func TestOneAtATime(t *testing.T) {
+	dir := t.TempDir()
+	u := made(t, dir, objstore.NewInMemBucket(), nil)
+	other := &Uploader{opts: u.opts, logger: u.logger, metrics: newMetrics(prometheus.NewRegistry())}
+	if err := other.prepare(objstore.NewInMemBucket()); err == nil || !strings.Contains(err.Error(), "another ringside, the sidecar or a ringside flush") {
+		t.Errorf("%v", err)
+	}
+	if err := u.Finish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.prepare(objstore.NewInMemBucket()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLeftOfAFlush removes what a flush that was killed has left: when nobody has
+// the directory open, and when Prometheus has started.
+func TestLeftOfAFlush(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		dir, left := t.TempDir(), func(dir string) string { return filepath.Join(dir, "ringside", "flush", "wal") }
+		ready := shared[bool]{}
+		for _, step := range []string{"no Prometheus", "one that has started"} {
+			if err := os.MkdirAll(left(dir), 0o777); err != nil {
+				t.Fatal(err)
+			}
+			if step == "no Prometheus" {
+				start(t, made(t, dir, objstore.NewInMemBucket(), func(u *Uploader) { u.opts.PrometheusReady = ready.get }))
+			} else {
+				ready.set(true)
+			}
+			time.Sleep(time.Minute)
+			if _, err := os.Stat(left(dir)); !os.IsNotExist(err) {
+				t.Errorf("%s: %v", step, err)
+			}
+		}
+	})
+}
+
+// TestAdjusted: a flush ends an early block of the present window where its samples
+// end; the staged one follows.
+func TestAdjusted(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		dir, bkt := t.TempDir(), objstore.NewInMemBucket()
+		early := writeLate(t, dir, origin, origin+hour, "late")
+		reshape(t, dir, early, func(m *tsdb.BlockMeta) { m.MaxTime = origin + 2*hour })
+		u := made(t, dir, bkt, func(u *Uploader) {
+			u.cut = func(context.Context, string, head.Options, *slog.Logger) (head.Report, error) {
+				reshape(t, dir, early, func(m *tsdb.BlockMeta) { m.MaxTime = origin + hour })
+				return head.Report{}, nil
+			}
+		})
+		stop := start(t, u)
+		time.Sleep(time.Minute)
+		expect(t, u, early, stateWaiting, "")
+		stop()
+		if err := u.Finish(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, blocks := fetch(t, bkt); len(blocks) != 1 || blocks[0].Meta.MaxTime != origin+hour {
+			t.Errorf("%d blocks: %+v", len(blocks), blocks[0].Meta.BlockMeta)
 		}
 	})
 }

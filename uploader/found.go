@@ -20,6 +20,7 @@ type found struct {
 	deletions    bool // some of its samples are marked as deleted
 	seen         time.Time
 	changed      time.Time // its meta.json, as of which Block is
+	original     time.Time // the same of the one in data, where both are and it may change
 }
 
 // inventory is what there is on this side. Blocks do not change but for their
@@ -56,6 +57,7 @@ func (v *inventory) scan(now time.Time) error {
 func (v *inventory) take(old *inventory, id ulid.ULID, staged bool, now time.Time) {
 	if f := v.blocks[id]; f != nil && !staged {
 		f.inData = true // the staged one counts: it does not go away
+		v.adjust(f)
 		return
 	}
 	dir := filepath.Join(v.staging.dataDir, id.String())
@@ -89,6 +91,29 @@ func (v *inventory) take(old *inventory, id ulid.ULID, staged bool, now time.Tim
 	}
 	f.deletions, _ = b.Tombstones() // one that cannot be read Check finds
 	v.blocks[id] = f
+}
+
+// adjust ends a staged block where a flush has ended the original: one that holds
+// a part of the head reaches to the end of its window until then.
+func (v *inventory) adjust(f *found) {
+	dir := filepath.Join(v.staging.dataDir, f.Meta.ULID.String())
+	info, err := os.Stat(filepath.Join(dir, "meta.json"))
+	if err != nil || len(f.Meta.Compaction.Hints) == 0 || info.ModTime().Equal(f.original) {
+		return
+	}
+	original, err := block.Read(dir)
+	if err != nil {
+		return // it is on its way out
+	}
+	if end := original.Meta.MaxTime; end != f.Meta.MaxTime {
+		adjusted := *f.Block // jobs have the old one
+		adjusted.Meta.MaxTime = end
+		if adjusted.WriteMeta() != nil {
+			return // the next scan tries again
+		}
+		f.Block = &adjusted
+	}
+	f.original = info.ModTime()
 }
 
 // blockDirs names the blocks in dir.

@@ -2,37 +2,38 @@ package uploader
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/tsdb/fileutil"
+
+	"github.com/ringside-project/ringside/uploader/head"
 )
 
-const (
-	// strangerAfter is how long Prometheus may be ready before it must hold the
-	// lock of its data directory.
-	strangerAfter = time.Minute
-	// goneAfter is how long Prometheus must have been away before its head is
-	// flushed without being asked for: whoever has the data directory open keeps a
-	// Prometheus that starts from it, so that one that restarts must not be met.
-	goneAfter = 2 * time.Minute
-)
+// goneAfter is how long Prometheus must have been away before its head is
+// flushed without being asked for: whoever has the data directory open keeps a
+// Prometheus that starts from it, so that one that restarts must not be met.
+const goneAfter = 2 * time.Minute
 
 // guard watches what must hold before anything is uploaded.
 type guard struct {
 	opts  *Options
 	ready time.Time // since when Prometheus has been ready; zero: it is not
 	away  time.Time // since when it has been neither ready nor in its data directory; zero: it is not
+
+	strange bool // the data directory is another's
 }
 
-// watch looks at Prometheus. Between two calls pass seconds, not minutes.
-func (g *guard) watch(now time.Time) {
+// watch looks at Prometheus, and tells whether it has just become ready. Between
+// two calls pass seconds, not minutes.
+func (g *guard) watch(now time.Time) (started bool) {
 	ready := g.opts.PrometheusReady()
+	started = ready && g.ready.IsZero()
 	since(&g.ready, ready, now)
-	since(&g.away, !ready && lockFree(g.opts.DataDir), now)
+	since(&g.away, !ready && head.Free(g.opts.DataDir), now)
+	return started
 }
 
 func since(at *time.Time, is bool, now time.Time) {
@@ -44,11 +45,15 @@ func since(at *time.Time, is bool, now time.Time) {
 }
 
 // gone tells whether Prometheus has been away for so long that it is not just
-// being restarted.
-func (g *guard) gone(now time.Time) bool { return !g.away.IsZero() && now.Sub(g.away) >= goneAfter }
+// being restarted. Of one that takes no lock that cannot be told: it could come
+// back at any moment, and nothing would keep it from what is being read.
+func (g *guard) gone(now time.Time) bool {
+	return !g.away.IsZero() && now.Sub(g.away) >= goneAfter && !g.opts.lockless()
+}
 
 // hold says why nothing may be uploaded now, and gives the labels if it may.
-func (g *guard) hold(now time.Time) (external labels.Labels, reason string) {
+func (g *guard) hold(blocks map[ulid.ULID]*found) (external labels.Labels, reason string) {
+	g.strange = !g.ready.IsZero() && g.another(blocks)
 	external, err := g.opts.Labels()
 	switch {
 	case err != nil:
@@ -59,15 +64,38 @@ func (g *guard) hold(now time.Time) (external labels.Labels, reason string) {
 	if conflict := g.opts.Conflict(); conflict != "" {
 		return external, "the labels " + external.String() + " are not this member's alone: " + conflict
 	}
-	if !g.ready.IsZero() && now.Sub(g.ready) >= strangerAfter && g.opts.flag("storage.tsdb.no-lockfile") != "true" && lockFree(g.opts.DataDir) {
-		return external, fmt.Sprintf("prometheus.data_dir, %s, is not the one of the Prometheus beside this sidecar: that one is ready, and nobody holds %s",
+	if g.strange {
+		return external, fmt.Sprintf("prometheus.data_dir, %s, is not the one of the Prometheus beside this sidecar: that one is ready, "+
+			"and either nobody holds %s, or none of the blocks here is its own; give Prometheus's --storage.tsdb.path",
 			g.opts.DataDir, filepath.Join(g.opts.DataDir, "lock"))
 	}
 	return external, ""
 }
 
+// another tells whether the data directory is not that of the Prometheus that is
+// ready: it is not locked, or that one knows none of its blocks. For as long as it
+// takes to ask Prometheus again, that may be said of a first block too.
+func (g *guard) another(blocks map[ulid.ULID]*found) bool {
+	if !g.opts.lockless() && head.Free(g.opts.DataDir) {
+		return true
+	}
+	known, local := g.opts.PrometheusBlocks(), 0
+	for id, f := range blocks {
+		if f.inData {
+			local++
+		}
+		if f.inData && known[id.String()] {
+			return false
+		}
+	}
+	return known != nil && local > 0
+}
+
 // flag is one of Prometheus's command line; empty when it is not known.
 func (o *Options) flag(name string) string { return o.PrometheusFlags()[name] }
+
+// lockless tells whether Prometheus says that it takes no lock.
+func (o *Options) lockless() bool { return o.flag("storage.tsdb.no-lockfile") == "true" }
 
 // blockRange is how much time a block spans; 0 when that is not known.
 func (o *Options) blockRange() time.Duration {
@@ -90,19 +118,9 @@ func (o *Options) warnings() []string {
 		warnings = append(warnings, fmt.Sprintf("Prometheus may compact blocks before they are uploaded: start it with --storage.tsdb.delay-compact-file.path=%s",
 			filepath.Join(o.DataDir, shippedName)))
 	}
+	if o.lockless() {
+		warnings = append(warnings, "Prometheus takes no lock: if it goes and this sidecar stays, its head is not flushed, for it could come back meanwhile. "+
+			"Start it without --storage.tsdb.no-lockfile, or run ringside flush when it has gone")
+	}
 	return warnings
-}
-
-// lockFree tells whether nobody has the data directory open: nobody holds its
-// lock, or the lock's file is gone, as Prometheus leaves it when it ends well.
-func lockFree(dataDir string) bool {
-	path := filepath.Join(dataDir, "lock")
-	if _, err := os.Stat(path); err != nil {
-		return os.IsNotExist(err)
-	}
-	release, _, err := fileutil.Flock(path)
-	if err != nil {
-		return false
-	}
-	return release.Release() == nil
 }

@@ -22,7 +22,10 @@ func TestGuards(t *testing.T) {
 	}{
 		"conflict":                 {func(u *Uploader) { u.opts.Conflict = func() string { return "10.0.0.7 says so too" } }, "are not this member's alone: 10.0.0.7 says so too"},
 		"another's data directory": {func(u *Uploader) { u.opts.PrometheusFlags = func() map[string]string { return nil } }, "is not the one of the Prometheus beside this sidecar"},
-		"no lock file":             {func(*Uploader) {}, ""},
+		"another's blocks": {func(u *Uploader) {
+			u.opts.PrometheusBlocks = func() map[string]bool { return map[string]bool{"01JZZZZZZZ0000000000000000": true} }
+		}, "or none of the blocks here is its own"},
+		"no lock file": {func(*Uploader) {}, ""},
 	} {
 		t.Run(what, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -39,6 +42,9 @@ func TestGuards(t *testing.T) {
 				expect(t, u, a, state, tc.want)
 				if n := inBucket(t, bkt); (n == 0) != (tc.want != "") {
 					t.Errorf("%d blocks in the bucket", n)
+				}
+				if left, _ := filepath.Glob(filepath.Join(dir, "ringside", "upload", "*")); len(left) > 0 && what != "conflict" {
+					t.Errorf("staged: %v", left)
 				}
 			})
 		})
@@ -135,24 +141,6 @@ func TestBucketOfOthers(t *testing.T) {
 		got, blocks := fetch(t, bkt)
 		if n := len(got[`{__name__="a"}`]); n != 360 || len(blocks) != 2 {
 			t.Errorf("%d samples in %d blocks, want the 360 of the time that was free", n, len(blocks))
-		}
-	})
-}
-
-// TestLateSamples has an out-of-order block come after its window is up.
-func TestLateSamples(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		dir, bkt := t.TempDir(), objstore.NewInMemBucket()
-		a := write(t, dir, origin, origin+2*hour, "a")
-		u := made(t, dir, bkt, nil)
-		start(t, u)
-		time.Sleep(time.Minute)
-		late := reshape(t, dir, write(t, dir, origin, origin+2*hour, "late"), func(m *tsdb.BlockMeta) { m.Compaction.SetOutOfOrder() })
-		time.Sleep(time.Minute)
-		expect(t, u, a, stateUploaded, "")
-		expect(t, u, late, stateRefused, "a second one would make Thanos's compactor halt")
-		if n := inBucket(t, bkt); n != 1 {
-			t.Errorf("%d blocks in the bucket", n)
 		}
 	})
 }

@@ -215,7 +215,7 @@ func (e *engine) carry(ctx context.Context, up plan.Upload) {
 		}
 		then, err := func() (func(), error) {
 			if up.AsIs {
-				return e.upload(ctx, j, parts[0], external)
+				return e.upload(ctx, j, parts[0], place{external, up.Replaces})
 			}
 			j.does("it is merged with what overlaps it")
 			return e.merge(ctx, up, parts, external)
@@ -268,16 +268,14 @@ func (e *engine) merge(ctx context.Context, up plan.Upload, parts []*block.Block
 		return nothing, err
 	}
 	defer e.staging.tidy(dir)
-	made, err := merge.Merge{Dir: dir, Parts: copies, MinTime: up.Span.Min, MaxTime: up.Span.Max, Logger: e.opts.Slog}.Do(ctx)
+	made, err := merge.Merge{
+		Dir: dir, Parts: copies, MinTime: up.Span.Min, MaxTime: up.Span.Max, Sources: up.Sources, Of: up.Of, Logger: e.opts.Slog,
+	}.Do(ctx)
 	if err != nil {
 		return nothing, err
 	}
 	if made == nil {
-		var sources []ulid.ULID
-		for _, p := range parts {
-			sources = append(sources, p.Meta.Compaction.Sources...)
-		}
-		empty := plan.Remote{Span: up.Span, Sources: sources, Labels: labelsKey(external)}
+		empty := plan.Remote{Span: up.Span, Of: up.Of, Labels: labelsKey(external)}
 		return func() { e.own = append(e.own, empty) }, nil
 	}
 	if err := block.Check(ctx, made, e.cfg.AllowUnreadable); err != nil {
@@ -286,7 +284,11 @@ func (e *engine) merge(ctx context.Context, up plan.Upload, parts []*block.Block
 	if err := e.staging.adopt(made, external); err != nil {
 		return nothing, err
 	}
-	level.Info(e.logger).Log("msg", "merged blocks", "blocks", strings.TrimPrefix(key(up), "merge for "), "into", made.Meta.ULID,
+	msg := "merged blocks"
+	if len(parts) == 1 {
+		msg = "took a part of a block, or dropped deleted samples"
+	}
+	level.Info(e.logger).Log("msg", msg, "blocks", strings.TrimPrefix(key(up), "merge for "), "into", made.Meta.ULID,
 		"samples", made.Meta.Stats.NumSamples, "took", time.Since(start).Round(time.Millisecond))
 	return nothing, nil
 }

@@ -18,12 +18,15 @@ const (
 
 type metrics struct {
 	blocks        *prometheus.CounterVec
+	atHand        *prometheus.GaugeVec
 	bytes         prometheus.Counter
 	lag           prometheus.Gauge
 	duration      prometheus.Histogram
 	refused       prometheus.Gauge
+	enabled       prometheus.Gauge
 	reachable     prometheus.Gauge
 	flushSamples  prometheus.Counter
+	flushFailures prometheus.Counter
 	flushDuration prometheus.Histogram
 }
 
@@ -40,6 +43,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "ringside_upload_blocks_total",
 			Help: "Blocks of the data directory by what became of them: uploaded as they were, merged into an uploaded one, covered by what the bucket had, refused, or failed, which is tried again.",
 		}, []string{"outcome"}),
+		atHand: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "ringside_upload_blocks",
+			Help: "Blocks of the data directory, and those that are staged, by state, as the status has them.",
+		}, []string{"state"}),
 		bytes: f.NewCounter(prometheus.CounterOpts{
 			Name: "ringside_upload_bytes_total",
 			Help: "Bytes of index and chunks that reached the bucket, or were found there by an attempt that went on.",
@@ -53,6 +60,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "ringside_upload_refused_blocks",
 			Help: "Blocks of the data directory that are not uploaded, or not all of them; the status says why.",
 		}),
+		enabled: f.NewGauge(prometheus.GaugeOpts{
+			Name: "ringside_upload_enabled",
+			Help: "Whether ringside.yml names a bucket.",
+		}),
 		reachable: f.NewGauge(prometheus.GaugeOpts{
 			Name: "ringside_upload_bucket_reachable",
 			Help: "Whether the bucket served the last request that tells.",
@@ -61,10 +72,26 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "ringside_flush_samples_total",
 			Help: "Samples of heads that were cut into blocks because Prometheus had gone.",
 		}),
+		flushFailures: f.NewCounter(prometheus.CounterOpts{
+			Name: "ringside_flush_failures_total",
+			Help: "Times that a head could not be cut into blocks.",
+		}),
 		flushDuration: histogram("ringside_flush_duration_seconds", "Time that it took to cut a head into blocks.", prometheus.ExponentialBuckets(0.25, 4, 9)),
 	}
 	for _, o := range []string{outcomeUploaded, outcomeMerged, outcomeCovered, outcomeRefused, outcomeFailed} {
 		m.blocks.WithLabelValues(o)
 	}
+	m.tell(nil)
 	return m
+}
+
+// tell sets the number of blocks in each state.
+func (m *metrics) tell(blocks []BlockStatus) {
+	count := map[string]int{}
+	for _, b := range blocks {
+		count[b.State]++
+	}
+	for _, s := range []string{stateWaiting, stateUploading, stateUploaded, stateCovered, stateMerged, stateRefused, stateFailed} {
+		m.atHand.WithLabelValues(s).Set(float64(count[s]))
+	}
 }

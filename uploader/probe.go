@@ -54,9 +54,9 @@ func (e *engine) tryBucket(ctx context.Context) error {
 
 // refusal says what may be wrong.
 func (e *engine) refusal(verb, name string, err error) error {
-	why := "is the bucket there, and can it be reached?"
+	check := "check the address, the name and the credentials in uploader.bucket"
 	if e.bucket.IsAccessDeniedErr(err) {
-		why = "the credentials in uploader.bucket do not allow it;"
+		check = "the credentials in uploader.bucket do not allow it"
 	}
-	return fmt.Errorf("probe the bucket: %s %s: %s uploader.probe: false leaves the probe out: %w", verb, name, why, err)
+	return fmt.Errorf("probe the bucket: %s %s: %w: %s; uploader.probe: false leaves the probe out", verb, name, err, check)
 }

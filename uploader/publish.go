@@ -20,12 +20,7 @@ func (e *engine) publish(now time.Time) {
 		Warnings: e.opts.warnings(),
 		Blocks:   []BlockStatus{},
 	}
-	if !slices.Equal(st.Warnings, e.warned) {
-		e.warned = st.Warnings
-		for _, w := range st.Warnings {
-			level.Warn(e.logger).Log("msg", w)
-		}
-	}
+	e.warn(st.Warnings)
 	refused := len(e.here.broken)
 	for id, f := range e.here.blocks {
 		v := e.plan.Verdicts[id]
@@ -43,6 +38,7 @@ func (e *engine) publish(now time.Time) {
 	slices.SortFunc(st.Blocks, func(a, b BlockStatus) int {
 		return cmp.Or(a.MinTime.Compare(b.MinTime), strings.Compare(a.ULID, b.ULID))
 	})
+	e.metrics.tell(st.Blocks)
 	e.metrics.refused.Set(float64(refused))
 	e.metrics.lag.Set(st.LagSeconds)
 	e.metrics.reachable.Set(0)
@@ -50,6 +46,22 @@ func (e *engine) publish(now time.Time) {
 		e.metrics.reachable.Set(1)
 	}
 	e.status.Store(st)
+}
+
+// warn logs what stands in the way of all uploads, once.
+func (e *engine) warn(warnings []string) {
+	if !slices.Equal(warnings, e.warned) {
+		e.warned = warnings
+		for _, w := range warnings {
+			level.Warn(e.logger).Log("msg", w)
+		}
+	}
+	if e.held != e.heldBefore && (e.held == "" || e.anyHeld()) {
+		e.heldBefore = e.held
+		if e.held != "" {
+			level.Warn(e.logger).Log("msg", "nothing is uploaded", "reason", e.held)
+		}
+	}
 }
 
 // blockStatus is what the status says of a block.

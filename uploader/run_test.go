@@ -119,7 +119,7 @@ func TestProbe(t *testing.T) {
 			u := made(t, t.TempDir(), f, func(u *Uploader) { u.cfg.Probe = true })
 			start(t, u)
 			time.Sleep(time.Second)
-			if st := u.Status().Bucket; st.Reachable || !strings.Contains(st.Error, words+"prometheus-0: is the bucket there, and can it be reached?") {
+			if st := u.Status().Bucket; st.Reachable || !strings.Contains(st.Error, words+"prometheus-0: ") || !strings.Contains(st.Error, "check the address, the name and the credentials") {
 				t.Errorf("%+v", st)
 			}
 			f.Mend()

@@ -17,10 +17,13 @@ import (
 // stage takes hold of the blocks that are needed, and tells whether there were
 // any that were not staged yet.
 func (e *engine) stage(now time.Time) (news bool) {
+	if e.guard.strange {
+		return false
+	}
 	for id, v := range e.plan.Verdicts {
 		f := e.here.blocks[id]
 		what := "stage " + id.String()
-		if f.staged || !needed(v.State) || !e.may(what, now) {
+		if f.staged || !needed(v.State) && !e.plan.Keep[id] || !e.may(what, now) {
 			continue
 		}
 		switch err := e.staging.add(f.Block, e.external); {
@@ -58,7 +61,9 @@ func (e *engine) settle() {
 					level.Warn(e.logger).Log("msg", "a part of a block was left out", "block", id, "reason", v.Reason)
 				}
 			}
-			e.unstage(f)
+			if !e.plan.Keep[id] {
+				e.unstage(f)
+			}
 		case plan.Refused:
 			if !e.refused[id] {
 				e.refused[id] = true

@@ -6,27 +6,51 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/tsdb/fileutil"
 
 	"github.com/ringside-project/ringside/uploader/block"
 )
 
 // staging is the part of the data directory that is the uploader's own. It
 // holds a copy of each block that is not up yet, its files hard links, so that
-// neither retention nor compaction can take it away. Nothing else of the data
-// directory is ever removed or changed.
+// neither retention nor compaction can take it away.
 type staging struct {
 	dataDir string
+	own     string
 	upload  string // a directory for each staged block
 	work    string // for merges under way; of no use to the next run
 }
 
 func newStaging(dataDir string) *staging {
 	own := filepath.Join(dataDir, "ringside")
-	return &staging{dataDir: dataDir, upload: filepath.Join(own, "upload"), work: filepath.Join(own, "merge")}
+	return &staging{dataDir: dataDir, own: own, upload: filepath.Join(own, "upload"), work: filepath.Join(own, "merge")}
 }
+
+// lock keeps others of this program out until the program ends, or release is
+// called. Where no file can be locked, or there is no room for one, it locks nothing.
+func (s *staging) lock() (release func(), err error) {
+	err = os.MkdirAll(s.own, 0o777)
+	var held fileutil.Releaser
+	if err == nil {
+		held, _, err = fileutil.Flock(filepath.Join(s.own, "lock"))
+	}
+	switch {
+	case err == nil:
+		return func() { held.Release() }, nil // its end releases it too
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		return nil, fmt.Errorf("%s is in use: another ringside, the sidecar or a ringside flush, uploads from this data directory; end that one first", s.own)
+	case full(err), errors.Is(err, syscall.ENOTSUP), errors.Is(err, syscall.ENOLCK), errors.Is(err, syscall.ENOSYS):
+		return func() {}, nil
+	}
+	return nil, err
+}
+
+// full tells whether there was no room.
+func full(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // halfway ends the name of a directory that is not whole yet.
 const halfway = ".tmp"
@@ -76,7 +100,7 @@ func explain(err error) error {
 
 // adopt stages a block that was made in the work directory.
 func (s *staging) adopt(b *block.Block, external map[string]string) error {
-	b.Meta.Thanos = block.Thanos{Version: 1, Labels: external}
+	b.Meta.Thanos.Version, b.Meta.Thanos.Labels = 1, external
 	if err := b.WriteMeta(); err != nil {
 		return err
 	}

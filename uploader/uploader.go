@@ -2,18 +2,18 @@
 // when it has gone, to object storage, in Thanos's layout. A pass over the data
 // directory and the bucket makes a plan of what to do (package plan); blocks are
 // staged as soon as they are complete, read through, merged where they overlap,
-// and put into the bucket (packages block, merge and ship). What Prometheus owns
-// is never changed, and a pass can end anywhere: the next one goes on.
+// and put into the bucket (packages block, merge and ship). A pass can end
+// anywhere: the next one goes on. While Prometheus is there, nothing of the data
+// directory is changed but what is the uploader's own: thanos.shipper.json and
+// the directory ringside. When it has gone, package head cuts what it has left.
 package uploader
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/go-kit/log"
@@ -45,6 +45,9 @@ type Options struct {
 	// PrometheusFlags are its command line as /api/v1/status/flags has them; nil
 	// when not known.
 	PrometheusFlags func() map[string]string
+	// PrometheusBlocks are the ULIDs of the blocks that it has lately said to have;
+	// nil when not known.
+	PrometheusBlocks func() map[string]bool
 
 	Slog *slog.Logger // what Prometheus's tsdb logs to; nil: nowhere
 }
@@ -62,6 +65,9 @@ func (o *Options) fill() {
 	if o.PrometheusFlags == nil {
 		o.PrometheusFlags = func() map[string]string { return nil }
 	}
+	if o.PrometheusBlocks == nil {
+		o.PrometheusBlocks = func() map[string]bool { return nil }
+	}
 	if o.Slog == nil {
 		o.Slog = slog.New(slog.DiscardHandler)
 	}
@@ -78,6 +84,7 @@ type Uploader struct {
 	engine  *engine
 	status  atomic.Pointer[Status]      // but for Flush
 	flush   atomic.Pointer[FlushStatus] // of the last flush
+	release func()                      // gives the staging back
 
 	// cut flushes the head; the tests have their own.
 	cut func(ctx context.Context, dataDir string, o head.Options, logger *slog.Logger) (head.Report, error)
@@ -107,6 +114,7 @@ func New(cfg Config, o Options, logger log.Logger, reg prometheus.Registerer) (*
 // prepare makes u ready to run with the bucket.
 func (u *Uploader) prepare(bkt objstore.Bucket) error {
 	u.bucket, u.shipper = bkt, ship.New(bkt, filesAtOnce)
+	u.metrics.enabled.Set(1)
 	if err := os.MkdirAll(u.opts.DataDir, 0o777); err != nil {
 		return fmt.Errorf("prometheus.data_dir: %w", explain(err))
 	}
@@ -115,17 +123,31 @@ func (u *Uploader) prepare(bkt objstore.Bucket) error {
 		level.Warn(u.logger).Log("msg", "the list of uploaded blocks cannot be read: it is made anew from what the bucket holds", "err", err)
 	}
 	if err := done.save(); err != nil {
-		if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+		if !full(err) {
 			return fmt.Errorf("prometheus.data_dir: %w", explain(err))
 		}
 		level.Error(u.logger).Log("msg", "the list of uploaded blocks cannot be written: until it can, Prometheus may compact what is not uploaded", "err", err)
 	}
 	u.engine = newEngine(u, done)
+	if u.release, err = u.engine.staging.lock(); err != nil {
+		return fmt.Errorf("prometheus.data_dir: %w", explain(err))
+	}
 	if err := u.engine.staging.clean(); err != nil {
 		level.Warn(u.logger).Log("msg", "what an earlier run left half staged cannot be removed", "err", err)
 	}
+	if head.Free(u.opts.DataDir) {
+		u.cleanHead()
+	}
 	u.engine.publish(time.Now())
 	return nil
+}
+
+// cleanHead removes what a flush that was killed has left. None runs: a flush of
+// another program would hold Prometheus's lock, or that of the staging.
+func (u *Uploader) cleanHead() {
+	if err := head.Clean(u.opts.DataDir); err != nil {
+		level.Warn(u.logger).Log("msg", "what an earlier flush left behind cannot be removed", "err", err)
+	}
 }
 
 // Run uploads until ctx ends. What it leaves undone the next run resumes.

@@ -2,6 +2,7 @@ package uploader
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -57,7 +58,7 @@ func look(ctx context.Context, bkt objstore.BucketReader, old *view, w wants) (*
 			return
 		}
 		next.seen[e.ID] = true
-		if r := remote(e.Meta); w.labels[r.Labels] || w.any(r.Sources) {
+		if r := remote(e.Meta); w.labels[r.Labels] || w.any(r.Of) {
 			next.remote[e.ID] = r
 		}
 	})
@@ -78,10 +79,17 @@ func (w wants) any(ids []ulid.ULID) bool {
 
 // remote is a block of a bucket as the plan sees it.
 func remote(m *block.Meta) plan.Remote {
+	of := slices.Clone(m.Compaction.Sources)
+	for _, id := range m.Thanos.Extensions.MadeOf {
+		if !slices.Contains(of, id) {
+			of = append(of, id)
+		}
+	}
 	return plan.Remote{
 		ID:          m.ULID,
 		Span:        plan.Span{Min: m.MinTime, Max: m.MaxTime},
 		Sources:     m.Compaction.Sources,
+		Of:          of,
 		Labels:      labelsKey(m.Thanos.Labels),
 		InOrder:     len(m.Compaction.Hints) == 0,
 		Downsampled: m.Thanos.Downsample.Resolution > 0,

@@ -100,9 +100,12 @@ func list(dir string) ([]File, error) {
 	return files, add(indexName)
 }
 
-// Origins are the blocks cut from heads that b was compacted from; none of a
-// block that was cut from a head itself.
+// Origins are the blocks cut from heads that b was compacted from, or merged of,
+// be it parts of them; none of a block that was cut from a head itself.
 func (b *Block) Origins() []ulid.ULID {
+	if made := b.Meta.Thanos.Extensions.MadeOf; len(made) > 0 {
+		return slices.Clone(made)
+	}
 	sources := b.Meta.Compaction.Sources
 	if slices.Contains(sources, b.Meta.ULID) {
 		return nil
@@ -158,7 +161,7 @@ func (b *Block) Link(dir string, labels map[string]string) (*Block, error) {
 	}
 	linked := &Block{Dir: dir, Meta: b.Meta, Bytes: b.Bytes}
 	if len(labels) > 0 {
-		linked.Meta.Thanos = Thanos{Version: 1, Labels: labels}
+		linked.Meta.Thanos = Thanos{Version: 1, Labels: labels, Extensions: b.Meta.Thanos.Extensions}
 	}
 	return linked, linked.WriteMeta()
 }

@@ -330,6 +330,24 @@ func TestLink(t *testing.T) {
 	}
 }
 
+// TestExtensions reads what Ringside has put there, and whatever others have.
+func TestExtensions(t *testing.T) {
+	const made = "01JZZZZZZZ0000000000000000"
+	for text, want := range map[string]int{
+		`{"ringside_made_of": ["` + made + `"], "theirs": 1}`: 1,
+		`"theirs"`: 0, `[1]`: 0, `{"ringside_made_of": 1}`: 0, `null`: 0,
+	} {
+		m, err := block.Decode([]byte(`{"version": 1, "minTime": 1, "maxTime": 2, "thanos": {"extensions": ` + text + `}}`))
+		if err != nil || len(m.Thanos.Extensions.MadeOf) != want {
+			t.Errorf("%s: %+v %v", text, m, err)
+			continue
+		}
+		if raw, err := m.Encode(); err != nil || strings.Contains(string(raw), "extensions") != (want > 0) {
+			t.Errorf("%s: %s %v", text, raw, err)
+		}
+	}
+}
+
 // FuzzDecode must not panic, and what it takes must be rendered and read again.
 func FuzzDecode(f *testing.F) {
 	raw, err := os.ReadFile(filepath.Join("testdata", "meta.json"))

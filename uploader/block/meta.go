@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/prometheus/tsdb"
 )
 
@@ -34,6 +35,24 @@ type Thanos struct {
 	SegmentFiles []string          `json:"segment_files,omitempty"` // names of the files in chunks, sorted
 	Files        []File            `json:"files,omitempty"`         // all of them, sorted by RelPath
 	UploadTime   time.Time         `json:"upload_time,omitzero"`
+	Extensions   Extensions        `json:"extensions,omitzero"`
+}
+
+// Extensions is where Thanos leaves room for others. Theirs are dropped.
+type Extensions struct {
+	// MadeOf are the blocks of Prometheus's whose samples, all or some, a merged
+	// block has. Its sources are only those that it has all samples of: whatever
+	// has no other sources Thanos takes for a leftover, and removes.
+	MadeOf []ulid.ULID `json:"ringside_made_of,omitempty"`
+}
+
+// UnmarshalJSON takes no offence at what others have put there.
+func (e *Extensions) UnmarshalJSON(raw []byte) error {
+	type plain Extensions
+	if json.Unmarshal(raw, (*plain)(e)) != nil {
+		*e = Extensions{}
+	}
+	return nil
 }
 
 // Downsample tells in which resolution a block holds its samples.
@@ -62,7 +81,7 @@ func Describe(ctx context.Context, b *Block, labels map[string]string) (*Meta, e
 		return nil, fmt.Errorf("list files: %w", err)
 	}
 	m := &Meta{BlockMeta: b.Meta.BlockMeta}
-	m.Thanos = Thanos{Version: 1, Labels: maps.Clone(labels), Source: "sidecar"}
+	m.Thanos = Thanos{Version: 1, Labels: maps.Clone(labels), Source: "sidecar", Extensions: b.Meta.Thanos.Extensions}
 	for _, f := range files {
 		if f.Hash, err = hashFile(ctx, filepath.Join(b.Dir, filepath.FromSlash(f.RelPath))); err != nil {
 			return nil, fmt.Errorf("hash %s: %w", f.RelPath, err)

@@ -79,13 +79,28 @@ func (b *whole) Upload(ctx context.Context, name string, r io.Reader, _ ...objst
 	if _, fast := r.(io.WriterTo); !fast {
 		r = &interruptible{ctx, r}
 	}
-	if _, err := io.Copy(f.File, r); err != nil {
+	if _, err := io.Copy(&eager{File: f.File}, r); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	if err := f.CloseAtomicallyReplace(); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// eager is a new file that goes to disk while it is being written, so that little
+// is left for the sync at its end.
+type eager struct {
+	*os.File
+	off int64
+}
+
+// ReadFrom is how a copy within the kernel writes.
+func (e *eager) ReadFrom(r io.Reader) (int64, error) {
+	n, err := e.File.ReadFrom(r)
+	startWriteback(e.File, e.off, n)
+	e.off += n
+	return n, err
 }
 
 // interruptible ends a copy when its context does.

@@ -60,6 +60,7 @@ func BenchmarkFlush(b *testing.B) {
 						b.Fatalf("%d samples of %d", r.Samples, want)
 					}
 					b.ReportMetric(float64(r.Samples)/r.Took.Seconds(), "samples/s")
+					b.ReportMetric(float64(r.Samples)/(c.ProcessState.UserTime()+c.ProcessState.SystemTime()).Seconds(), "samples/cpu-s")
 					b.ReportMetric(float64(c.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)/1024, "peak-MiB")
 					b.ReportMetric(0, "ns/op")
 					b.ReportMetric(r.Took.Seconds(), "s")

@@ -5,10 +5,14 @@
 // metadata are not in it: blocks hold neither. Who may call it, and when, is its
 // caller's business, and so is what becomes of the blocks.
 //
-// It reads hard links of the write-ahead logs and head chunks, repairs those
-// where they are torn, and leaves the originals as they are: killed at any
-// point, it leaves a directory from which it, or Prometheus, goes on. In-order
-// blocks become visible oldest first, each whole, and whoever opens the
+// It reads hard links of the write-ahead logs and head chunks, and repairs those
+// where they are torn: killed at any point, it leaves a directory from which it,
+// or Prometheus, goes on. Of what Prometheus has left it changes two things. Once
+// blocks hold all that was out of order, it removes the write-behind log and the
+// head chunks, which would bring it back; and it ends blocks of a part of the head
+// where their samples end.
+//
+// In-order blocks become visible oldest first, each whole, and whoever opens the
 // directory next takes only what is later than the newest of them from the log.
 // Out-of-order samples that a block holds already are left out, since head chunk
 // files outlive the compaction that was to make them obsolete, and would bring
@@ -27,7 +31,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"syscall"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -35,12 +38,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/fileutil"
-	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 )
-
-// ErrLocked is returned when somebody, most likely Prometheus, has the data
-// directory open.
-var ErrLocked = errors.New("the data directory is locked: a Prometheus has it open")
 
 // Options of Flush. The zero value is good.
 type Options struct {
@@ -264,21 +262,6 @@ func (f *flush) cut(blocks []ulid.ULID) error {
 		f.o.Progress(Progress{Step: "cut", Done: f.done, Total: f.total, Samples: f.report.Samples})
 	}
 	return nil
-}
-
-// lock takes Prometheus's lock.
-func lock(dir string, logger *slog.Logger) (unlock func() error, err error) {
-	l, err := tsdbutil.NewDirLocker(dir, "tsdb", logger, nil)
-	if err != nil {
-		return nil, fmt.Errorf("flush: %w", err)
-	}
-	if err := l.Lock(); err != nil {
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("flush %s: %w", dir, ErrLocked)
-		}
-		return nil, fmt.Errorf("flush %s: %w", dir, err)
-	}
-	return l.Release, nil
 }
 
 // floor rounds t down to a multiple of width, below zero too.

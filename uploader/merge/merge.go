@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
@@ -28,12 +29,14 @@ type Merge struct {
 	Dir              string         // where it is to be made
 	Parts            []*block.Block // copies: when it fails, the compactor notes so in their meta.json
 	MinTime, MaxTime int64          // samples in [MinTime, MaxTime) are kept; ms
+	Sources          []ulid.ULID    // the blocks of Prometheus's of which all samples are kept
+	Of               []ulid.ULID    // those of which any are
 	Logger           *slog.Logger
 }
 
 // Do makes a block of all samples of the parts in the span. One that several
-// parts have it has once. Its sources are theirs. It is nil when there are no
-// such samples.
+// parts have it has once. It is its own source too where it has but a part of
+// others. It is nil when there are no such samples.
 func (m Merge) Do(ctx context.Context) (*block.Block, error) {
 	parts := slices.Clone(m.Parts)
 	slices.SortFunc(parts, func(a, b *block.Block) int { return cmp.Compare(a.Meta.MinTime, b.Meta.MinTime) })
@@ -55,7 +58,7 @@ func (m Merge) Do(ctx context.Context) (*block.Block, error) {
 	if err != nil {
 		return nil, fmt.Errorf("merge blocks: %w", err)
 	}
-	ids, err := compactor.CompactWithBlockPopulator(m.Dir, dirs, nil, trimmed{mint: m.MinTime, maxt: m.MaxTime, inOrder: inOrder})
+	ids, err := compactor.CompactWithBlockPopulator(m.Dir, dirs, nil, trimmed{merge: m, inOrder: inOrder})
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}
@@ -63,23 +66,29 @@ func (m Merge) Do(ctx context.Context) (*block.Block, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read merged block: %w", err)
 	}
+	made.Meta.Thanos.Extensions.MadeOf = m.Of
 	return made, nil
 }
 
 // trimmed is a populator that keeps to a span.
 type trimmed struct {
 	tsdb.DefaultBlockPopulator
-	mint, maxt int64
-	inOrder    bool // one of the parts is: the whole counts as such
+	merge   Merge
+	inOrder bool // one of the parts is: the whole counts as such
 }
 
 func (t trimmed) PopulateBlock(ctx context.Context, metrics *tsdb.CompactorMetrics, logger *slog.Logger, pool chunkenc.Pool,
-	merge storage.VerticalChunkSeriesMergeFunc, blocks []tsdb.BlockReader, meta *tsdb.BlockMeta, index tsdb.IndexWriter, chunkw tsdb.ChunkWriter,
+	vertical storage.VerticalChunkSeriesMergeFunc, blocks []tsdb.BlockReader, meta *tsdb.BlockMeta, index tsdb.IndexWriter, chunkw tsdb.ChunkWriter,
 	postings tsdb.IndexReaderPostingsFunc,
 ) error {
-	meta.MinTime, meta.MaxTime = t.mint, t.maxt
+	meta.MinTime, meta.MaxTime = t.merge.MinTime, t.merge.MaxTime
+	meta.Compaction.Sources = slices.Clone(t.merge.Sources)
+	if slices.ContainsFunc(t.merge.Of, func(id ulid.ULID) bool { return !slices.Contains(t.merge.Sources, id) }) {
+		meta.Compaction.Sources = append(meta.Compaction.Sources, meta.ULID)
+	}
+	slices.SortFunc(meta.Compaction.Sources, ulid.ULID.Compare)
 	if t.inOrder {
 		meta.Compaction.Hints = nil
 	}
-	return t.DefaultBlockPopulator.PopulateBlock(ctx, metrics, logger, pool, merge, blocks, meta, index, chunkw, postings)
+	return t.DefaultBlockPopulator.PopulateBlock(ctx, metrics, logger, pool, vertical, blocks, meta, index, chunkw, postings)
 }

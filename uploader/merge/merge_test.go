@@ -11,6 +11,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb"
@@ -133,6 +134,8 @@ func TestUnion(t *testing.T) {
 			parts []*block.Block
 			want  = map[key]string{}
 			span  = []int64{0, end}
+			of    []ulid.ULID
+			whole []ulid.ULID
 		)
 		if rapid.Bool().Draw(rt, "a part") {
 			span = rapid.SliceOfNDistinct(rapid.Int64Range(0, 120), 2, 2, rapid.ID).Draw(rt, "span")
@@ -147,13 +150,17 @@ func TestUnion(t *testing.T) {
 			slices.SortFunc(samples, func(a, b key) int { return int(a.t - b.t) })
 			b := write(t, filepath.Join(dir, "parts", fmt.Sprint(i)), samples)
 			parts = append(parts, b)
+			of = append(of, b.Meta.ULID)
 			for k, v := range read(t, b) {
 				if k.t >= span[0] && k.t < span[1] {
 					want[k] = v
 				}
 			}
 		}
-		made, err := merge.Merge{Dir: filepath.Join(dir, "made"), Parts: parts, MinTime: span[0], MaxTime: span[1], Logger: quiet}.Do(t.Context())
+		if span[0] == 0 && span[1] == end {
+			whole = of
+		}
+		made, err := merge.Merge{Dir: filepath.Join(dir, "made"), Parts: parts, MinTime: span[0], MaxTime: span[1], Sources: whole, Of: of, Logger: quiet}.Do(t.Context())
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -176,7 +183,12 @@ func TestUnion(t *testing.T) {
 			rt.Errorf("%d samples, want %d", len(got), len(want))
 		}
 		m := &made.Meta
-		if m.MinTime != span[0] || m.MaxTime != span[1] || len(m.Compaction.Sources) != len(parts) || int(m.Stats.NumSamples) != len(want) {
+		sources := slices.Clone(of)
+		if whole == nil { // nothing else may count as having all of it
+			sources = []ulid.ULID{m.ULID}
+		}
+		slices.SortFunc(sources, ulid.ULID.Compare)
+		if m.MinTime != span[0] || m.MaxTime != span[1] || !slices.Equal(m.Compaction.Sources, sources) || !slices.Equal(made.Origins(), of) || int(m.Stats.NumSamples) != len(want) {
 			rt.Errorf("%+v", m)
 		}
 	})

@@ -33,7 +33,7 @@ func (p *planner) judge(c *candidate) {
 	case p.inParts(c):
 		c.decide(Parts, "it was compacted from blocks that are uploaded themselves")
 	case len(c.free) == 0:
-		c.decide(Refused, c.leftOut+": a second one would make Thanos's compactor halt")
+		c.decide(Refused, c.leftOut+"; a second one would make Thanos's compactor halt")
 	}
 }
 
@@ -122,9 +122,12 @@ func (p *planner) represent() {
 	}
 }
 
+// whole tells whether the bucket has nothing of c's time that cannot be replaced.
+func (c *candidate) whole() bool { return len(c.free) == 1 && c.free[0] == c.Span }
+
 // stands tells whether by was made of all that c was made of, and of equal
 // labels. Of two that were made of the same, the uploader's own stands for both,
-// and then the older one.
+// then one that can go up as it is, and then the older one.
 func stands(by, c *candidate) bool {
 	if by == c || by.Labels != c.Labels {
 		return false
@@ -139,6 +142,8 @@ func stands(by, c *candidate) bool {
 		return true
 	case by.Merged != c.Merged:
 		return by.Merged
+	case by.whole() != c.whole():
+		return by.whole()
 	}
 	return by.ID.Compare(c.ID) < 0
 }

@@ -7,6 +7,7 @@ package plan
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -19,7 +20,8 @@ type Block struct {
 	Span    Span
 	Samples uint64
 	Kind    Kind
-	Origins []ulid.ULID // the blocks cut from heads that it was compacted from; none: it was cut from one itself
+	Origins []ulid.ULID // the blocks cut from heads that it was compacted from, or made of parts of; none: it was cut from one itself
+	Sources []ulid.ULID // those whose samples it has all of, as its meta.json says; nil: Origins, or itself
 	Replace []ulid.ULID // the blocks that Prometheus rewrote as this one, to drop deleted samples
 	Labels  string      // its external labels; blocks of other labels may overlap it
 	Cut     time.Time   // when it was written, or seen first if that is earlier
@@ -43,7 +45,8 @@ const (
 type Remote struct {
 	ID          ulid.ULID
 	Span        Span
-	Sources     []ulid.ULID // itself among them, unless it was compacted
+	Sources     []ulid.ULID // as its meta.json says: itself among them, unless it was compacted
+	Of          []ulid.ULID // those of whose samples it has all or some
 	Labels      string
 	InOrder     bool
 	Downsampled bool // it overlaps the block that it was made of, and nobody minds
@@ -86,15 +89,21 @@ type Verdict struct {
 
 // Upload is one block to be put into the bucket.
 type Upload struct {
-	Span   Span
-	Blocks []ulid.ULID // by time; more than one are to be merged
-	AsIs   bool        // the only one of Blocks, all of it, is to go up as it is
+	Span     Span
+	Blocks   []ulid.ULID // by time; more than one are to be merged
+	AsIs     bool        // the only one of Blocks, all of it, is to go up as it is
+	Replaces []ulid.ULID // blocks in the bucket that give way to it
+
+	// What the merged block is to say of itself.
+	Sources []ulid.ULID // the blocks that it has all samples of
+	Of      []ulid.ULID // those that it has samples of
 }
 
 // Plan is what to do now.
 type Plan struct {
-	Uploads  []Upload // oldest first; they overlap neither each other nor the bucket's blocks
+	Uploads  []Upload // oldest first; they overlap neither each other nor those of the bucket's blocks that they do not replace
 	Verdicts map[ulid.ULID]Verdict
+	Keep     map[ulid.ULID]bool // blocks to keep hold of, whatever became of them: what is due, or waits, is merged with them
 }
 
 // Make makes the plan.
@@ -105,7 +114,7 @@ func Make(in Input) Plan {
 	}
 	p.represent()
 	p.schedule()
-	out := Plan{Uploads: p.uploads, Verdicts: map[ulid.ULID]Verdict{}}
+	out := Plan{Uploads: p.uploads, Verdicts: map[ulid.ULID]Verdict{}, Keep: p.keep}
 	for _, c := range p.blocks {
 		out.Verdicts[c.ID] = c.verdict
 	}
@@ -119,9 +128,10 @@ func Make(in Input) Plan {
 type candidate struct {
 	Block
 	verdict Verdict
-	open    bool   // verdict is still to be found
-	free    []Span // the part of Span that the bucket has nothing of
-	leftOut string // why not all of it is free
+	open    bool    // verdict is still to be found
+	free    []Span  // the part of Span that the bucket has nothing of, or nothing that cannot be replaced
+	late    []*kept // what is to be replaced, so that its samples come in
+	leftOut string  // why not all of it is free
 }
 
 // planner holds the state of one Make.
@@ -130,17 +140,25 @@ type planner struct {
 	blocks  []*candidate // by time, then by ID
 	byID    map[ulid.ULID]*candidate
 	sources map[ulid.ULID]bool // all that the bucket's blocks were made of
+	live    []Remote           // the bucket's blocks that count, by labels and time
+	whole   map[ulid.ULID]bool // those that the live ones have all samples of
+	kept    map[ulid.ULID]*kept
+	fixed   map[ulid.ULID]string // why a block of the bucket cannot be replaced
 	uploads []Upload
+	keep    map[ulid.ULID]bool
 }
 
 func newPlanner(in Input) *planner {
-	p := &planner{Input: in, byID: map[ulid.ULID]*candidate{}, sources: map[ulid.ULID]bool{}}
+	p := &planner{
+		Input: in, byID: map[ulid.ULID]*candidate{}, sources: map[ulid.ULID]bool{},
+		whole: map[ulid.ULID]bool{}, kept: map[ulid.ULID]*kept{}, fixed: map[ulid.ULID]string{}, keep: map[ulid.ULID]bool{},
+	}
 	if p.BlockRange <= 0 {
 		p.BlockRange = 2 * time.Hour
 	}
 	for _, r := range in.Remote {
 		p.sources[r.ID] = true
-		for _, s := range r.Sources {
+		for _, s := range r.Of {
 			p.sources[s] = true
 		}
 	}
@@ -152,30 +170,34 @@ func newPlanner(in Input) *planner {
 	slices.SortFunc(p.blocks, func(a, b *candidate) int {
 		return cmp.Or(cmp.Compare(a.Span.Min, b.Span.Min), a.ID.Compare(b.ID))
 	})
+	p.survey()
 	for _, c := range p.blocks {
 		p.subtractRemote(c)
 	}
 	return p
 }
 
-// subtractRemote takes out of c's free time what the bucket has of equal labels.
+// subtractRemote takes out of c's free time what the bucket has of equal labels
+// and what cannot be replaced.
 func (p *planner) subtractRemote(c *candidate) {
-	for _, r := range p.Remote {
-		if r.Downsampled || r.Labels != c.Labels || !r.Span.overlaps(c.Span) {
+	for _, r := range p.live {
+		if r.Labels != c.Labels || !r.Span.overlaps(c.Span) {
 			continue
 		}
-		c.free = subtract(c.free, r.Span)
-		if !overlapOf(r, c) {
-			c.leftOut = "the bucket holds block " + r.ID.String() + " of the same labels for " + r.Span.meet(c.Span).String()
+		late, empty := p.late(c, r), r.ID == ulid.ULID{}
+		switch k := p.kept[r.ID]; {
+		case late && empty: // there was nothing to be put there
+		case late && k != nil:
+			if !slices.Contains(c.late, k) {
+				c.late = append(c.late, k)
+			}
+		default:
+			c.free = subtract(c.free, r.Span)
+			if late {
+				c.leftOut = fmt.Sprintf("the bucket holds block %s of the same labels for %s, %s", r.ID, r.Span.meet(c.Span), p.fixed[r.ID])
+			}
 		}
 	}
-}
-
-// overlapOf tells whether r was made of c, or of what c was made of.
-func overlapOf(r Remote, c *candidate) bool {
-	return r.ID == c.ID || slices.ContainsFunc(c.leaves(), func(id ulid.ULID) bool {
-		return slices.Contains(r.Sources, id)
-	})
 }
 
 // leaves are the blocks whose samples c holds.
@@ -184,6 +206,14 @@ func (c *candidate) leaves() []ulid.ULID {
 		return []ulid.ULID{c.ID}
 	}
 	return c.Origins
+}
+
+// sources are the blocks that c has all samples of.
+func (c *candidate) sources() []ulid.ULID {
+	if c.Sources == nil {
+		return c.leaves()
+	}
+	return c.Sources
 }
 
 func (c *candidate) decide(s State, reason string) {

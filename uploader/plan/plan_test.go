@@ -68,6 +68,17 @@ func up(label string, from, until float64, sources ...plan.Block) plan.Remote {
 	if len(sources) == 1 && name(sources[0].ID) == label {
 		r.ID = sources[0].ID
 	}
+	if len(r.Sources) == 0 {
+		r.Sources = []ulid.ULID{r.ID}
+	}
+	r.Of = r.Sources
+	return r
+}
+
+// part makes r a block that was made of parts of those.
+func part(r plan.Remote) plan.Remote {
+	r.Of = append([]ulid.ULID{r.ID}, r.Sources...)
+	r.Sources = []ulid.ULID{r.ID}
 	return r
 }
 
@@ -88,7 +99,14 @@ func told(p plan.Plan) string {
 		if u.AsIs {
 			verb = "upload"
 		}
-		words = append(words, fmt.Sprintf("%s %s [%g,%g)", verb, strings.Join(names, "+"), float64(u.Span.Min-at(0))/float64(hour), float64(u.Span.Max-at(0))/float64(hour)))
+		word := fmt.Sprintf("%s %s [%g,%g)", verb, strings.Join(names, "+"), float64(u.Span.Min-at(0))/float64(hour), float64(u.Span.Max-at(0))/float64(hour))
+		if len(u.Replaces) > 0 {
+			word += " for"
+		}
+		for _, r := range u.Replaces {
+			word += " " + name(r)
+		}
+		words = append(words, word)
 	}
 	var rest []string
 	for b, v := range p.Verdicts {
@@ -105,6 +123,8 @@ func TestMake(t *testing.T) {
 	o := cut("o", 0, 2, late, when(5.01))
 	e := cut("e", 0, 2, early, when(1))
 	compacted := cut("m", 0, 4, of(a, b), when(6))
+	late2 := cut("p", 0, 2, late, when(5.02))
+	both := cut("m", 0, 2, of(a, o), when(6), func(b *plan.Block) { b.Merged = true })
 	type change = func(*plan.Input)
 	window := func(d time.Duration, more ...change) change {
 		return func(in *plan.Input) {
@@ -126,17 +146,17 @@ func TestMake(t *testing.T) {
 		{"nothing", nil, nil, nil, ""},
 		{"in-order blocks go up at once", []plan.Block{a, b}, nil, nil, "upload a [0,2), upload b [2,4)"},
 		{"one that is up", []plan.Block{a, b}, []plan.Remote{up("a", 0, 2, a)}, nil, "upload b [2,4), a up"},
-		{"one that a compactor has joined with others", []plan.Block{a, b}, []plan.Remote{up("x", 0, 8, a)}, nil, "a covered, b refused"},
+		{"one that a compactor has joined with others", []plan.Block{a, b}, []plan.Remote{up("x", 0, 8, a, cut("g", 6, 8))}, nil, "a covered, b refused"},
 		{"the cache is enough", []plan.Block{a}, nil, func(in *plan.Input) { in.Done = map[ulid.ULID]bool{a.ID: true} }, "a up"},
 		{"of other labels they may overlap", []plan.Block{a}, []plan.Remote{{ID: id("x", 3), Span: a.Span, Labels: "{x}"}}, nil, "upload a [0,2)"},
 		{"downsampled they may overlap", []plan.Block{a}, []plan.Remote{{ID: id("x", 3), Span: a.Span, Labels: "{}", Downsampled: true}}, nil, "upload a [0,2)"},
 		{"hold", []plan.Block{a, b}, []plan.Remote{up("b", 2, 4, b)}, func(in *plan.Input) { in.Hold = "no labels" }, "a held, b up"},
 
-		{"another's block", []plan.Block{a}, []plan.Remote{{ID: id("x", 3), Span: a.Span, Labels: "{}"}}, nil, "a refused"},
+		{"another's block", []plan.Block{a}, []plan.Remote{up("x", 0, 2)}, nil, "a refused"},
 		{"the part that another's block leaves", []plan.Block{a}, []plan.Remote{up("x", -1, 0.5)}, nil, "merge a [0.5,2)"},
 		{"the parts around another's block", []plan.Block{a}, []plan.Remote{up("x", 0.5, 1)}, nil, "merge a [0,0.5), merge a [1,2)"},
-		{"the last part, after a crash", []plan.Block{a}, []plan.Remote{up("x", 0.5, 1), up("y", 0, 0.5, a)}, nil, "merge a [1,2)"},
-		{"all parts", []plan.Block{a}, []plan.Remote{up("x", 0.5, 1), up("y", 0, 0.5, a), up("z", 1, 2, a)}, nil, "a covered"},
+		{"the last part, after a crash", []plan.Block{a}, []plan.Remote{up("x", 0.5, 1), part(up("y", 0, 0.5, a))}, nil, "merge a [1,2)"},
+		{"all parts", []plan.Block{a}, []plan.Remote{up("x", 0.5, 1), part(up("y", 0, 0.5, a)), part(up("z", 1, 2, a))}, nil, "a covered"},
 
 		{"with a window they wait", []plan.Block{a}, nil, window(time.Hour), "a waiting"},
 		{"for the next, long enough ago", []plan.Block{a, b}, nil, window(time.Hour, now(5.2)), "upload a [0,2), b waiting"},
@@ -145,19 +165,32 @@ func TestMake(t *testing.T) {
 		{"when Prometheus has gone", []plan.Block{a, o}, nil, window(time.Hour, closed), "merge a+o [0,2)"},
 		{"late samples are merged", []plan.Block{a, o, b}, nil, window(time.Hour, now(6)), "merge a+o [0,2), b waiting"},
 		{"of a window that is off now too", []plan.Block{a, o, b}, nil, now(6), "merge a+o [0,2), upload b [2,4)"},
-		{"too late ones are refused", []plan.Block{a, o, b}, []plan.Remote{up("a", 0, 2, a)}, now(6), "upload b [2,4), a up, o refused"},
-		{"but for the time that is free", []plan.Block{cut("a", 0, 1), o}, []plan.Remote{up("a", 0, 1, cut("a", 0, 1))}, closed, "merge o [1,2), a up"},
+		{"too late ones replace what is up", []plan.Block{a, o, b}, []plan.Remote{up("a", 0, 2, a)}, now(6), "merge a+o [0,2) for a, upload b [2,4), a up"},
+		{"once they are merged", []plan.Block{a, o, both}, []plan.Remote{up("a", 0, 2, a)}, closed, "upload m [0,2) for a, a up, o within"},
+		{"and up", []plan.Block{a, o, both}, []plan.Remote{up("a", 0, 2, a), up("m", 0, 2, a, o)}, closed, "a up, m covered, o covered"},
+		{"more come late", []plan.Block{a, o, late2}, []plan.Remote{up("a", 0, 2, a), up("m", 0, 2, a, o)}, closed, "merge a+o+p [0,2) for m, a up, o covered"},
+		{"too late ones wait for more", []plan.Block{a, o}, []plan.Remote{up("a", 0, 2, a)}, window(time.Hour), "a up, o waiting"},
+		{"only for the time that is not free too", []plan.Block{cut("a", 0, 1), o}, []plan.Remote{up("a", 0, 1, cut("a", 0, 1))}, closed, "merge a+o [0,2) for a, a up"},
+		{"what is up is not here", []plan.Block{o}, []plan.Remote{up("a", 0, 2, a)}, closed, "o refused"},
+		{"what is up is here in a larger one", []plan.Block{o, compacted}, []plan.Remote{up("a", 0, 2, a), up("b", 2, 4, b)}, closed, "merge o+m [0,2) for a, m covered"},
+		{"what is up is corrupt here", []plan.Block{cut("a", 0, 2, func(b *plan.Block) { b.Unfit = "corrupt" }), o}, []plan.Remote{up("a", 0, 2, a)}, closed, "a up, o refused"},
+		{"what is up has been joined with others here", []plan.Block{a, b, o}, []plan.Remote{up("x", 0, 4, a, b)}, closed, "merge a+o+b [0,4) for x, a covered, b covered"},
+		{"with others that are not here", []plan.Block{a, o}, []plan.Remote{up("x", 0, 4, a, b)}, closed, "a covered, o refused"},
+		{"what is up may be joined with others", []plan.Block{a, b, o}, []plan.Remote{up("a", 0, 2, a), up("b", 2, 4, b), up("y", 8, 10)}, closed, "merge a+o+b [0,4) for a b, a up, b up"},
+		{"with others that are not here, either", []plan.Block{a, o}, []plan.Remote{up("a", 0, 2, a), up("b", 2, 4, b), up("y", 8, 10)}, closed, "a up, o refused"},
+		{"with others over days", []plan.Block{a, o}, []plan.Remote{up("a", 0, 2, a), up("x", 8, 16), up("y", 48, 50)}, func(in *plan.Input) { in.Closed, in.Now = true, time.UnixMilli(at(60)) }, "a up, o refused"},
+		{"parts of it may be joined", []plan.Block{cut("a", 0, 1), cut("b", 1, 2), o}, []plan.Remote{up("a", 0, 1, cut("a", 0, 1)), up("b", 1, 2, cut("b", 1, 2))}, closed, "merge a+o+b [0,2) for a b, a up, b up"},
 		{"early series wait", []plan.Block{e}, nil, nil, "e waiting"},
 		{"for the rest of their window", []plan.Block{e, a}, nil, nil, "merge e+a [0,2)"},
 		{"or a later one", []plan.Block{e, b}, nil, nil, "upload e [0,2), upload b [2,4)"},
 
 		{"compacted, the parts at hand", []plan.Block{a, b, compacted}, nil, nil, "upload a [0,2), upload b [2,4), m parts"},
 		{"compacted, the parts up", []plan.Block{compacted}, []plan.Remote{up("a", 0, 2, a), up("b", 2, 4, b)}, nil, "m covered"},
-		{"compacted, one part up, one gone", []plan.Block{compacted}, []plan.Remote{up("a", 0, 2, a)}, nil, "merge m [2,4)"},
+		{"compacted, one part up, one gone", []plan.Block{compacted}, []plan.Remote{up("a", 0, 2, a)}, nil, "upload m [0,4) for a"},
 		{"compacted, one part at hand, one gone", []plan.Block{compacted, a}, nil, nil, "upload m [0,4), a within"},
 		{"compacted, the parts gone", []plan.Block{compacted}, nil, nil, "upload m [0,4)"},
-		{"compacted from what came late and what is up", []plan.Block{cut("m", 0, 2, of(a, o), when(6))}, []plan.Remote{up("a", 0, 2, a)}, nil, "m refused"},
-		{"merged here", []plan.Block{a, o, cut("m", 0, 2, of(a, o), when(6), func(b *plan.Block) { b.Merged = true })}, nil, closed, "upload m [0,2), a within, o within"},
+		{"compacted from what came late and what is up", []plan.Block{cut("m", 0, 2, of(a, o), when(6))}, []plan.Remote{up("a", 0, 2, a)}, nil, "upload m [0,2) for a"},
+		{"merged here", []plan.Block{a, o, both}, nil, closed, "upload m [0,2), a within, o within"},
 		{"merged here, and one more came", []plan.Block{a, o, cut("p", 0, 2, late), cut("m", 0, 2, of(a, o), when(6), func(b *plan.Block) { b.Merged = true })}, nil, closed, "merge p+m [0,2), a within, o within"},
 		{"merged here, but not well", []plan.Block{a, o, cut("m", 0, 2, of(a, o), when(6), func(b *plan.Block) { b.Merged, b.Unfit = true, "x" })}, nil, closed, "merge a+o [0,2), m refused"},
 		{"rewritten, the old one up", []plan.Block{cut("n", 0, 2, func(b *plan.Block) { b.Replace = []ulid.ULID{a.ID} })}, []plan.Remote{up("a", 0, 2, a)}, nil, "n covered"},

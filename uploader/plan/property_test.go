@@ -27,9 +27,13 @@ type world struct {
 	staged  map[ulid.ULID]plan.Block
 	remote  []plan.Remote
 	done    map[ulid.ULID]bool
-	holds   map[ulid.ULID][]sample // of blocks on this side
-	stored  []sample               // in the bucket
-	cutAll  []sample               // of all blocks that were ever cut
+	holds   map[ulid.ULID][]sample  // of blocks on this side
+	stored  map[ulid.ULID][]sample  // of those in the bucket
+	marked  map[ulid.ULID]bool      // blocks in the bucket that a compactor leaves alone
+	fresh   map[ulid.ULID]time.Time // until when it does not look at them
+	delay   time.Duration           // for how long it does not
+	joining []plan.Remote           // what a compactor is at
+	cutAll  []sample                // of all blocks that were ever cut
 	refused map[ulid.ULID]bool
 	late    map[sample]bool // for which the bucket has blocks already, as the plan says
 
@@ -42,7 +46,7 @@ type world struct {
 func newWorld(t *rapid.T) *world {
 	return &world{
 		t: t, local: map[ulid.ULID]plan.Block{}, staged: map[ulid.ULID]plan.Block{}, done: map[ulid.ULID]bool{},
-		holds: map[ulid.ULID][]sample{}, refused: map[ulid.ULID]bool{}, late: map[sample]bool{}, now: time.UnixMilli(at(0)),
+		holds: map[ulid.ULID][]sample{}, stored: map[ulid.ULID][]sample{}, marked: map[ulid.ULID]bool{}, fresh: map[ulid.ULID]time.Time{}, refused: map[ulid.ULID]bool{}, late: map[sample]bool{}, now: time.UnixMilli(at(0)),
 	}
 }
 
@@ -106,6 +110,9 @@ func (w *world) plan() (plan.Plan, map[ulid.ULID]plan.Block) {
 // killed.
 func (w *world) pass(all bool) {
 	p, here := w.plan()
+	for u := range p.Keep {
+		w.staged[u] = here[u]
+	}
 	for u, v := range p.Verdicts {
 		if v.LeftOut {
 			w.leave(u)
@@ -115,7 +122,9 @@ func (w *world) pass(all bool) {
 			w.staged[u] = here[u]
 		case plan.Up, plan.Covered:
 			w.done[u] = true
-			delete(w.staged, u)
+			if !p.Keep[u] {
+				delete(w.staged, u)
+			}
 		case plan.Refused:
 			w.refused[u] = true
 		}
@@ -131,45 +140,46 @@ func (w *world) pass(all bool) {
 // carry does one upload: of a merge, only the merge.
 func (w *world) carry(u plan.Upload) {
 	var held []sample
-	var origins []ulid.ULID
 	kind := plan.OutOfOrder
 	for _, b := range u.Blocks {
 		s := w.staged[b]
+		if s.ID != b {
+			w.t.Fatalf("%s is not staged, and %v needs it", name(b), u)
+		}
 		for _, x := range w.holds[b] {
 			if x.t >= u.Span.Min && x.t < u.Span.Max && !slices.Contains(held, x) {
 				held = append(held, x)
 			}
 		}
-		if len(s.Origins) == 0 {
-			origins = append(origins, b)
-		}
-		origins = append(origins, s.Origins...)
 		if s.Kind == plan.InOrder {
 			kind = s.Kind
 		}
 	}
-	if !u.AsIs {
-		slices.SortFunc(origins, ulid.ULID.Compare)
-		origins = slices.Compact(origins)
-		if len(held) == 0 {
-			w.put(plan.Remote{Span: u.Span, Sources: origins, Labels: "{}"}, nil)
-			return
+	if u.AsIs {
+		s := w.staged[u.Blocks[0]]
+		sources, of := s.Sources, s.Origins
+		if of == nil {
+			of = []ulid.ULID{s.ID}
 		}
-		m := plan.Block{ID: w.id(), Span: u.Span, Samples: 1, Kind: kind, Origins: origins, Labels: "{}", Merged: true, Cut: w.now}
-		w.staged[m.ID], w.holds[m.ID] = m, held
+		if sources == nil {
+			sources = of
+		}
+		for _, r := range u.Replaces {
+			w.marked[r] = true
+		}
+		w.fresh[s.ID] = w.now.Add(w.delay)
+		w.put(plan.Remote{ID: s.ID, Span: u.Span, Sources: sources, Of: of, Labels: "{}", InOrder: kind == plan.InOrder}, held)
 		return
 	}
-	r := plan.Remote{ID: u.Blocks[0], Span: u.Span, Sources: origins, Labels: "{}", InOrder: kind == plan.InOrder}
-	w.put(r, held)
-}
-
-func (w *world) put(r plan.Remote, held []sample) {
-	for _, o := range w.remote {
-		if o.Span.Min < r.Span.Max && r.Span.Min < o.Span.Max {
-			w.t.Fatalf("%v overlaps %v in the bucket", r, o)
-		}
+	if len(held) == 0 {
+		w.put(plan.Remote{Span: u.Span, Of: u.Of, Labels: "{}"}, nil)
+		return
 	}
-	w.remote, w.stored = append(w.remote, r), append(w.stored, held...)
+	m := plan.Block{ID: w.id(), Span: u.Span, Samples: 1, Kind: kind, Origins: u.Of, Sources: u.Sources, Labels: "{}", Merged: true, Cut: w.now}
+	if slices.ContainsFunc(u.Of, func(id ulid.ULID) bool { return !slices.Contains(u.Sources, id) }) {
+		m.Sources = append(slices.Clone(u.Sources), m.ID)
+	}
+	w.staged[m.ID], w.holds[m.ID] = m, held
 }
 
 // crash forgets what is not on disk; a lost cache is one of the things.
@@ -192,19 +202,23 @@ func (w *world) converge() {
 	w.t.Fatal("it goes on and on")
 }
 
-// checkStored fails unless the bucket has each sample once.
+// checkStored fails unless Thanos finds each sample once.
 func (w *world) checkStored(want []sample) {
 	count := map[sample]int{}
-	for _, s := range w.stored {
-		count[s]++
-	}
-	for _, s := range want {
-		if count[s] != 1 {
-			w.t.Errorf("sample %d of %s is in the bucket %d times", s.t, name(s.leaf), count[s])
+	for _, r := range visible(w.remote) {
+		for _, s := range w.stored[r.ID] {
+			count[s]++
 		}
 	}
-	if len(w.stored) > len(w.cutAll) {
-		w.t.Errorf("%d samples in the bucket of %d", len(w.stored), len(w.cutAll))
+	for _, s := range want {
+		if count[s] == 0 {
+			w.t.Errorf("sample %d of %s is not in the bucket", s.t, name(s.leaf))
+		}
+	}
+	for s, n := range count {
+		if n > 1 {
+			w.t.Errorf("sample %d of %s is in the bucket %d times", s.t, name(s.leaf), n)
+		}
 	}
 }
 
@@ -214,6 +228,7 @@ func (w *world) checkStored(want []sample) {
 func TestAllOfAPrometheus(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t)
+		w.delay = time.Duration(rapid.SampledFrom([]int{0, 30}).Draw(t, "consistency delay")) * time.Minute
 		w.window = time.Duration(rapid.SampledFrom([]int{0, 30, 120, 300}).Draw(t, "out-of-order window")) * time.Minute
 		delayed := rapid.Bool().Draw(t, "compaction waits for uploads")
 		compacts := delayed || w.window == 0
@@ -229,6 +244,8 @@ func TestAllOfAPrometheus(t *testing.T) {
 					if compacts {
 						w.compact(delayed)
 					}
+				case 2:
+					w.compactor()
 				}
 			}
 		}
@@ -277,12 +294,15 @@ func TestAnyBlocks(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t)
 		w.now = time.UnixMilli(at(30))
+		w.delay = time.Duration(rapid.SampledFrom([]int{0, 30}).Draw(t, "consistency delay")) * time.Minute
 		span := rapid.Custom(func(t *rapid.T) plan.Span {
 			from := rapid.Int64Range(0, 20).Draw(t, "from")
 			return plan.Span{Min: at(float64(from) / 2), Max: at(float64(from+rapid.Int64Range(1, 8).Draw(t, "length")) / 2)}
 		})
 		for range rapid.IntRange(0, 2).Draw(t, "of others") {
 			r := plan.Remote{ID: w.id(), Span: span.Draw(t, "other"), Labels: "{}"}
+			r.Sources = []ulid.ULID{r.ID}
+			r.Of = r.Sources
 			if !slices.ContainsFunc(w.remote, func(o plan.Remote) bool { return o.Span.Min < r.Span.Max && r.Span.Min < o.Span.Max }) {
 				w.remote = append(w.remote, r)
 			}
@@ -292,11 +312,14 @@ func TestAnyBlocks(t *testing.T) {
 			w.cut(span.Draw(t, "span"), rapid.SampledFrom([]plan.Kind{plan.InOrder, plan.OutOfOrder, plan.Early}).Draw(t, "kind"))
 			w.closed = rapid.Bool().Draw(t, "closed")
 			w.pass(false)
+			w.now = w.now.Add(time.Duration(rapid.IntRange(0, 40).Draw(t, "minutes later")) * time.Minute)
 			switch rapid.IntRange(0, 4).Draw(t, "then") {
 			case 0:
 				w.crash()
 			case 1:
 				w.compact(rapid.Bool().Draw(t, "delayed"))
+			case 2:
+				w.compactor()
 			}
 		}
 		w.closed = true

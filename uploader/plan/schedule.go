@@ -13,29 +13,40 @@ import (
 // to cut the out-of-order ones that follow it.
 const settle = 10 * time.Minute
 
-// piece is a part of a block that the bucket has nothing of.
+// piece is a part of a block that the bucket has nothing of, or what is to be
+// replaced of the bucket.
 type piece struct {
-	*candidate
-	span Span
+	*candidate       // nil: see kept
+	kept       *kept // nil: see candidate
+	labels     string
+	span       Span
 }
 
 // schedule joins pieces that overlap, and makes an upload of those whose time
 // has come.
 func (p *planner) schedule() {
 	var pieces []piece
+	called := map[*kept]bool{}
 	for _, c := range p.blocks {
-		if c.open {
-			for _, s := range c.free {
-				pieces = append(pieces, piece{c, s})
+		if !c.open {
+			continue
+		}
+		for _, s := range c.free {
+			pieces = append(pieces, piece{candidate: c, labels: c.Labels, span: s})
+		}
+		for _, k := range c.late {
+			if !called[k] {
+				called[k] = true
+				pieces = append(pieces, piece{kept: k, labels: c.Labels, span: k.span})
 			}
 		}
 	}
 	slices.SortStableFunc(pieces, func(a, b piece) int {
-		return cmp.Or(cmp.Compare(a.Labels, b.Labels), cmp.Compare(a.span.Min, b.span.Min), a.ID.Compare(b.ID))
+		return cmp.Or(cmp.Compare(a.labels, b.labels), cmp.Compare(a.span.Min, b.span.Min), cmp.Compare(a.span.Max, b.span.Max))
 	})
 	for len(pieces) > 0 {
 		n, end := 1, pieces[0].span.Max
-		for n < len(pieces) && pieces[n].Labels == pieces[0].Labels && pieces[n].span.Min < end {
+		for n < len(pieces) && pieces[n].labels == pieces[0].labels && pieces[n].span.Min < end {
 			end = max(end, pieces[n].span.Max)
 			n++
 		}
@@ -45,7 +56,27 @@ func (p *planner) schedule() {
 }
 
 // place decides on pieces that overlap, and that together span so much.
-func (p *planner) place(group []piece, span Span) {
+func (p *planner) place(pieces []piece, span Span) {
+	var group []piece // of candidates
+	var replaced []*kept
+	for _, x := range pieces {
+		if x.kept != nil {
+			replaced = append(replaced, x.kept)
+		} else {
+			group = append(group, x)
+		}
+	}
+	if len(group) == 0 {
+		return // another stands for whoever asked for it
+	}
+	up := p.upload(group, replaced, span)
+	if !up.AsIs {
+		for _, k := range replaced {
+			for _, id := range k.holders {
+				p.keep[id] = true
+			}
+		}
+	}
 	verdict := Verdict{State: Due}
 	if reason := p.waits(group, span); reason != "" {
 		verdict = Verdict{State: Waiting, Reason: reason}
@@ -62,16 +93,50 @@ func (p *planner) place(group []piece, span Span) {
 			x.verdict, x.open = v, false
 		}
 	}
-	if verdict.State != Due {
-		return
+	if verdict.State == Due {
+		p.uploads = append(p.uploads, up)
 	}
-	up := Upload{Span: span, AsIs: len(group) == 1 && span == group[0].Span && !group[0].Rewrite}
+}
+
+// upload is what puts the group into the bucket, in the place of what it
+// replaces there.
+func (p *planner) upload(group []piece, replaced []*kept, span Span) Upload {
+	up := Upload{Span: span}
 	for _, x := range group {
-		if !slices.Contains(up.Blocks, x.ID) {
-			up.Blocks = append(up.Blocks, x.ID)
+		up.Blocks = with(up.Blocks, x.ID)
+		up.Of = with(up.Of, x.leaves()...)
+		if x.span == x.Span {
+			up.Sources = with(up.Sources, x.sources()...)
 		}
 	}
-	p.uploads = append(p.uploads, up)
+	up.AsIs = len(group) == 1 && span == group[0].Span && !group[0].Rewrite
+	for _, k := range replaced {
+		for _, r := range k.remotes {
+			up.AsIs = up.AsIs && subset(r.Sources, group[0].sources())
+			up.Replaces = with(up.Replaces, r.ID)
+			up.Sources = with(up.Sources, r.Sources...)
+			up.Of = with(up.Of, r.made()...)
+		}
+	}
+	if !up.AsIs {
+		for _, k := range replaced {
+			up.Blocks = with(up.Blocks, k.holders...)
+		}
+	}
+	slices.SortFunc(up.Blocks, func(a, b ulid.ULID) int {
+		return cmp.Or(cmp.Compare(p.byID[a].Span.Min, p.byID[b].Span.Min), a.Compare(b))
+	})
+	return up
+}
+
+// with adds those that are not there yet.
+func with(ids []ulid.ULID, more ...ulid.ULID) []ulid.ULID {
+	for _, id := range more {
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // waits says why the pieces have to wait for others that may overlap them;
@@ -91,7 +156,7 @@ func (p *planner) waits(group []piece, span Span) string {
 	if late {
 		age = settle
 	}
-	cut, soon := p.closedBy(group[0].Labels, end)
+	cut, soon := p.closedBy(group[0].labels, end)
 	switch {
 	case cut.IsZero():
 		return fmt.Sprintf("more samples for its time may come until Prometheus has cut a block that goes until %s", clock(end))

@@ -26,6 +26,7 @@ type Entry struct {
 	Meta    *block.Meta // nil: it has none, so that it is not whole
 	Err     error       // why its meta.json cannot be read
 	Deleted bool        // marked for deletion
+	Gone    bool        // for Thanos: another one has all its sources; its compactor removes it
 }
 
 // Listing is what a bucket holds, by label set, oldest first.
@@ -140,6 +141,7 @@ func List(ctx context.Context, bkt objstore.BucketReader) (Listing, error) {
 		}
 		return cmp.Or(cmp.Compare(a.group(), b.group()), cmp.Compare(a.Meta.MinTime, b.Meta.MinTime), a.ID.Compare(b.ID))
 	})
+	l.findGone()
 	return l, nil
 }
 
@@ -177,6 +179,8 @@ func (e *Entry) state() string {
 		return "not whole: no meta.json"
 	case e.Deleted:
 		return "marked for deletion"
+	case e.Gone:
+		return "replaced by another one"
 	}
 	return "whole"
 }

@@ -267,6 +267,49 @@ func TestListAndVerify(t *testing.T) {
 	}
 }
 
+// TestReplaced has a block that another one was made of, and more: the compactor
+// is told to leave it alone, and it overlaps by right.
+func TestReplaced(t *testing.T) {
+	ctx, bkt := t.Context(), objstore.NewInMemBucket()
+	var ids []ulid.ULID
+	for _, name := range []string{"first", "second"} {
+		dir := t.TempDir()
+		m := payload(t, dir)
+		copy(m.ULID[6:], name)
+		ids = append(ids, m.ULID)
+		m.Compaction.Sources = slices.Clone(ids)
+		s := ship.New(bkt, 4)
+		for range 2 { // the second time they are marked
+			if err := s.Reserve(ctx, ids[:len(ids)-1], m.ULID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Upload(ctx, dir, m, func(int64) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gone := ulid.MustNew(9, bytes.NewReader(make([]byte, 16)))
+	if err := ship.New(bkt, 4).Reserve(ctx, []ulid.ULID{gone}, ids[1]); err != nil {
+		t.Fatal(err)
+	}
+	var marks []string
+	for name, body := range bkt.Objects() {
+		if strings.HasSuffix(name, "no-compact-mark.json") {
+			marks = append(marks, name+" "+string(body))
+		}
+	}
+	if want := ids[0].String() + `/no-compact-mark.json {"id":"` + ids[0].String() + `","version":1,"details":"ringside replaces it by block ` + ids[1].String(); len(marks) != 1 || !strings.HasPrefix(marks[0], want) {
+		t.Errorf("%q, want one that begins with %s", marks, want)
+	}
+	l, err := ship.List(ctx, bkt)
+	if err != nil || len(l) != 2 || !l[0].Gone || l[1].Gone {
+		t.Errorf("%+v %v", l, err)
+	}
+	if r := report(t, bkt); !r.OK() {
+		t.Errorf("%q", r.Problems)
+	}
+}
+
 func report(t *testing.T, bkt objstore.Bucket) ship.Report {
 	t.Helper()
 	l, err := ship.List(t.Context(), bkt)

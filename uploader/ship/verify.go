@@ -24,7 +24,8 @@ type Report struct {
 // Verify compares the objects of every block with its meta.json: that they are
 // there, their sizes and, with hashes, their contents, which reads all of them.
 // It also looks for overlaps and gaps in the time of each label set. Blocks that
-// are marked for deletion are left out.
+// are marked for deletion are left out, and those that another one replaces
+// overlap it by right.
 func Verify(ctx context.Context, bkt objstore.BucketReader, l Listing, hashes bool) (Report, error) {
 	r := Report{}
 	for i := range l {
@@ -94,7 +95,7 @@ func (r *Report) contents(ctx context.Context, bkt objstore.BucketReader, name s
 
 // times looks for overlaps and gaps among blocks that are in order.
 func (r *Report) times(l Listing) {
-	whole := slices.DeleteFunc(slices.Clone(l), func(e Entry) bool { return e.Meta == nil || e.Deleted })
+	whole := slices.DeleteFunc(slices.Clone(l), func(e Entry) bool { return e.Meta == nil || e.Deleted || e.Gone })
 	var last *Entry // the one of the group that goes furthest
 	for i := range whole {
 		e := &whole[i]
