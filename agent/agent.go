@@ -53,6 +53,7 @@ type Agent struct {
 	tracing  *tracing
 	outlives outliving
 	uploads  *uploads
+	peers    *peers
 
 	snapshot atomic.Pointer[gossip.Snapshot] // the newest; never nil
 }
@@ -77,12 +78,16 @@ func New(cfg *config.Config, opts Options, logger log.Logger, reg *prometheus.Re
 	a.reloader = newReloader(cfg, opts, a.scrape, logger)
 	state := &state{cluster: cfg.Cluster.Name, scrape: a.scrape, snapshot: a.snapshot.Load, config: a.reloader.status}
 	registerMetrics(reg, state)
+	secured := webConfig{opts.WebConfigFile}
+	a.peers = newPeers(state, secured.tls)
 	a.web.serve(&handlers{
 		state:     state,
 		drainer:   a.scrape,
 		reload:    a.reloader.reload,
 		relay:     a.relay.Status,
 		uploads:   a.uploads.Status,
+		peers:     a.peers,
+		web:       secured,
 		gatherer:  reg,
 		lifecycle: opts.EnableLifecycle,
 		pprof:     opts.EnablePprof,
@@ -203,6 +208,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		{"run relay", a.relay.Run},
 		{"run uploader", a.uploads.run},
 		{"ask prometheus", a.uploads.told.run},
+		{"ask the other members", a.peers.run},
 		{"watch ringside.yml", a.reloader.run},
 		{"serve HTTP", a.web.run},
 	} {

@@ -212,7 +212,7 @@ func TestMetrics(t *testing.T) {
 		"ringside_build_info{", "ringside_config_last_reload_successful 1", "ringside_config_last_reload_success_timestamp_seconds ",
 		`ringside_cluster_members{state="joining"} 1`, "ringside_cluster_settled 0", `ringside_target_moves_total{reason="join"} 0`,
 		"ringside_unowned_targets ", "ringside_handover_duration_seconds_bucket{", "ringside_load_series 0", "ringside_capacity_series 5000",
-		"ringside_cluster_load_ratio 0", "go_goroutines ", "process_open_fds ",
+		"ringside_cluster_load_ratio 0", "ringside_cluster_source_configs 0", "ringside_frozen 0", "go_goroutines ", "process_open_fds ",
 	} {
 		if !strings.Contains(metrics, "\n"+want) {
 			t.Errorf("/metrics has no %s", want)

@@ -34,6 +34,8 @@ type handlers struct {
 	reload    func(context.Context) error
 	relay     func() relay.Status
 	uploads   func() uploader.Status
+	peers     *peers
+	web       webConfig
 	gatherer  prometheus.Gatherer
 	logger    log.Logger
 	lifecycle bool
@@ -44,7 +46,9 @@ func (s *server) serve(h *handlers) { s.http.Handler = h.routes() }
 
 func (h *handlers) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", h.page)
+	mux.HandleFunc("GET /{$}", h.servePage)
+	mux.HandleFunc("GET /static/", h.serveAsset)
+	mux.HandleFunc("GET /prometheus", h.openPrometheus)
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "Ringside is healthy.")
 	})

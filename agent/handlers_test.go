@@ -2,13 +2,10 @@ package agent
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -53,13 +50,16 @@ type world struct {
 }
 
 func (w *world) handler() http.Handler {
+	s := &state{
+		cluster:  "prod",
+		scrape:   &w.engine,
+		snapshot: func() *gossip.Snapshot { return &w.snapshot },
+		config:   func() reloadStatus { return w.config },
+	}
 	h := &handlers{
-		state: &state{
-			cluster:  "prod",
-			scrape:   &w.engine,
-			snapshot: func() *gossip.Snapshot { return &w.snapshot },
-			config:   func() reloadStatus { return w.config },
-		},
+		state:   s,
+		peers:   newPeers(s, func() bool { return false }),
+		web:     webConfig{w.options.WebConfigFile},
 		drainer: &w.engine,
 		reload:  func(context.Context) error { return w.reload },
 		relay:   func() relay.Status { return relay.Status{ListenAddress: "127.0.0.1:9591"} },
@@ -244,6 +244,22 @@ func TestLoadRatio(t *testing.T) {
 	}
 }
 
+func TestSourceConfigs(t *testing.T) {
+	with := func(name string, s gossip.State, hash uint64) gossip.Member {
+		return gossip.Member{Name: name, Facts: gossip.Facts{State: s, ConfigHash: hash}}
+	}
+	own := engine{status: scrape.Status{Facts: scrape.Facts{State: scrape.Active, ConfigHash: 1}}}
+	members := []gossip.Member{with("a", gossip.Active, 1), with("b", gossip.Joining, 2), with("c", gossip.Dead, 3)}
+	s := &state{scrape: &own, snapshot: func() *gossip.Snapshot { return &gossip.Snapshot{Self: "me", Members: members} }}
+	if got := s.sourceConfigs(); got != 1 {
+		t.Errorf("%v source configurations, want the 1 of those that are active", got)
+	}
+	members = append(members, with("d", gossip.Active, 4))
+	if got := s.sourceConfigs(); got != 2 {
+		t.Errorf("%v source configurations, want 2", got)
+	}
+}
+
 func TestConfigEndpoint(t *testing.T) {
 	inForce := config.Default
 	w := world{config: reloadStatus{inForce: inForce, needsRestart: []string{"cluster"}, err: errors.New("ringside.yml:1: bad")}}
@@ -259,41 +275,5 @@ func TestConfigEndpoint(t *testing.T) {
 	}
 	if d := answer.Data; !strings.Contains(d.YAML, "replica_label: prometheus_replica\n") || d.LastError != "ringside.yml:1: bad" || len(d.NeedsRestart) != 1 {
 		t.Errorf("got %+v", d)
-	}
-}
-
-var styleElement = regexp.MustCompile(`(?s)<style>(.*)</style>`)
-
-func TestPage(t *testing.T) {
-	w := world{
-		engine: engine{status: scrape.Status{
-			Facts:  scrape.Facts{State: scrape.Active, View: 1, AppliedView: 1},
-			Jobs:   []scrape.JobStatus{{Job: "<script>alert(1)</script>", Targets: 3}},
-			Source: scrape.SourceStatus{LastError: "prometheus.yml:7: bad"},
-		}},
-		snapshot: gossip.Snapshot{Self: "node-<b>", Problems: []string{"name conflict"}},
-	}
-	rec := w.ask("/")
-	page := rec.Body.String()
-	for _, want := range []string{"Settled: ", "prometheus.yml:7: bad", "name conflict", "node-&lt;b&gt;", "/api/v1/status/cluster", "/metrics"} {
-		if !strings.Contains(page, want) {
-			t.Errorf("%q is not on the page", want)
-		}
-	}
-	if strings.Contains(page, "<script") {
-		t.Error("a job's name is taken for HTML")
-	}
-	style := styleElement.FindStringSubmatch(page)
-	if style == nil {
-		t.Fatal("the page has no style")
-	}
-	sum := sha256.Sum256([]byte(style[1]))
-	if policy := rec.Header().Get("Content-Security-Policy"); !strings.Contains(policy, "style-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'") {
-		t.Errorf("policy %s does not let the page's own style in", policy)
-	}
-
-	w.engine.status.NotReady = []string{"Prometheus is not ready"}
-	if page := w.ask("/").Body.String(); !strings.Contains(page, "Not ready: Prometheus is not ready") {
-		t.Errorf("the page does not say why this member is not ready")
 	}
 }

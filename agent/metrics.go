@@ -34,6 +34,14 @@ func registerMetrics(reg prometheus.Registerer, s *state) {
 		Help: "Whether all active members have one view and have applied it, and nobody is joining or draining.",
 	}, func() float64 { return number(s.settled()) })
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "ringside_cluster_source_configs",
+		Help: "Different source configurations, sharding options included, among the active members; 1 when all have the same.",
+	}, s.sourceConfigs)
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "ringside_frozen",
+		Help: "Whether fewer than cluster.min_members are alive, so that this member keeps its targets and adopts none.",
+	}, func() float64 { return number(s.scrape.Status().Frozen) })
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "ringside_capacity_series",
 		Help: "Series above which this member adopts no more targets; 0 when there is no cap.",
 	}, func() float64 { return float64(s.config().inForce.Scrape.CapacitySeries) })

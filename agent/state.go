@@ -78,6 +78,17 @@ func unsettled(members []gossip.Member) string {
 
 func (s *state) settled() bool { return unsettled(s.members()) == "" }
 
+// sourceConfigs counts the different source configurations of the active members.
+func (s *state) sourceConfigs() float64 {
+	hashes := map[uint64]bool{}
+	for _, m := range s.members() {
+		if m.State == gossip.Active {
+			hashes[m.ConfigHash] = true
+		}
+	}
+	return float64(len(hashes))
+}
+
 // loadRatio is the series of the active members that give a capacity over
 // that capacity; 0 when none gives one.
 func (s *state) loadRatio() float64 {

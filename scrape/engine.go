@@ -49,6 +49,7 @@ type engine struct {
 	warnings  []string
 	waiting   []drainAsk
 	moves     []Move
+	moved     moveCounts
 	burst     int // moves since the last event
 	published Facts
 	shown     time.Time
@@ -111,6 +112,7 @@ func newEngine(s *Scrape, manager *discovery.Manager, wanted chan generation) *e
 		if to == s.cfg.Node && from != "" {
 			s.metrics.moves.WithLabelValues(reason).Inc()
 		}
+		e.moved = e.moved.count(e.now, reason)
 		if e.burst++; e.burst <= maxMoves {
 			url := scrapeURL(j.targets[i].labels, e.files[j.id].resolver.job.Config)
 			e.moves = append(e.moves, Move{Time: e.now, Job: j.name, ScrapeURL: url, From: from, To: to, Reason: reason})

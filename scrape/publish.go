@@ -54,6 +54,7 @@ func (e *engine) show(facts Facts) {
 			Warnings: slices.Clone(e.warnings),
 		},
 		Moves: slices.Clone(e.moves),
+		Moved: slices.Clone(e.moved),
 		view:  &snapshot{},
 	}
 	if st.Source.LastError == "" {
@@ -96,11 +97,14 @@ func (j *jobSnapshot) status(counts resolved) JobStatus {
 	st := JobStatus{
 		Job: j.name, Synced: j.synced, Targets: len(j.targets), Local: j.local, Releasing: j.leaving,
 		Everywhere: j.resolver.sharding.Everywhere, Dropped: counts.dropped, Invalid: counts.invalid,
+		HandOvers: j.pending + j.leaving,
 	}
 	for i, h := range j.holds {
 		switch phase := j.phase(i, j.confirmed); {
 		case h.held && phase == PhaseAdopting:
 			st.Adopting++
+		case phase == PhaseAdopting:
+			st.HandOvers++
 		case phase == PhaseUnowned:
 			st.Unowned++
 		}

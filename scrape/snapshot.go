@@ -34,6 +34,8 @@ func (s *snapshot) target(j *jobSnapshot, i int) Target {
 		Owners:    j.ownerNames(i),
 		Local:     j.holds[i].held,
 		Phase:     j.phase(i, j.confirmed),
+
+		Everywhere: t.everywhere,
 	}
 	lb := labels.NewBuilder(labels.EmptyLabels())
 	t.labels.Range(func(l labels.Label) {
@@ -61,49 +63,6 @@ func (j *job) ownerNames(i int) []string {
 	return out
 }
 
-// Targets returns one page of the targets that f selects, sorted by job, then
-// address, and how many it selects in all.
-func (st *Status) Targets(f Filter) (page []Target, total int) {
-	page = []Target{}
-	if st.view == nil {
-		return page, 0
-	}
-	query := strings.ToLower(f.Query)
-	first, last := (f.Page-1)*f.Limit, f.Page*f.Limit
-	for n := range st.view.jobs {
-		j := &st.view.jobs[n]
-		if f.Job != "" && f.Job != j.name {
-			continue
-		}
-		for i := range j.targets {
-			if f.Owner != "" && !slices.Contains(j.ownerNames(i), f.Owner) || !j.matches(i, query) {
-				continue
-			}
-			if total >= first && total < last {
-				page = append(page, st.view.target(j, i))
-			}
-			total++
-		}
-	}
-	return page, total
-}
-
-// matches tells whether query, in lower case, is in the target's job, URL, key
-// or in one of its label values.
-func (j *jobSnapshot) matches(i int, query string) bool {
-	if query == "" || strings.Contains(strings.ToLower(j.name), query) {
-		return true
-	}
-	t := j.targets[i]
-	found := false
-	t.labels.Range(func(l labels.Label) {
-		found = found || strings.Contains(strings.ToLower(l.Value), query)
-	})
-	return found ||
-		strings.Contains(strings.ToLower(scrapeURL(t.labels, j.resolver.job.Config)), query) ||
-		strings.Contains(strings.ToLower(j.resolver.key(t.labels)), query)
-}
-
 // Explain tells of every target with that address, scrape URL or key why it is
 // where it is.
 func (st *Status) Explain(target string) []Explanation {
@@ -111,10 +70,11 @@ func (st *Status) Explain(target string) []Explanation {
 	if st.view == nil {
 		return out
 	}
+	key := placement.Key(target)
 	for n := range st.view.jobs {
 		j := &st.view.jobs[n]
 		for i, t := range j.targets {
-			if t.address == target || t.key == placement.Key(target) || scrapeURL(t.labels, j.resolver.job.Config) == target {
+			if t.address == target || t.key == key || j.isURL(t, target) {
 				out = append(out, st.view.explain(j, i))
 			}
 		}
@@ -123,9 +83,17 @@ func (st *Status) Explain(target string) []Explanation {
 	return out
 }
 
+// isURL tells whether url is the target's scrape URL.
+func (j *jobSnapshot) isURL(t target, url string) bool {
+	if isPlain(t.address) && !strings.Contains(url, t.address) {
+		return false // as nearly all do, at next to no cost
+	}
+	return scrapeURL(t.labels, j.resolver.job.Config) == url
+}
+
 func (s *snapshot) explain(j *jobSnapshot, i int) Explanation {
 	t := j.targets[i]
-	e := Explanation{Target: s.target(j, i), Order: []string{}, Pending: []string{}, View: fmt.Sprintf("%016x", j.view), Discovery: t.group.Source}
+	e := Explanation{Target: s.target(j, i), Order: []string{}, Next: []string{}, Pending: []string{}, View: fmt.Sprintf("%016x", j.view), Discovery: t.group.Source}
 	_, e.KeyRule = j.resolver.keyAndRule(t.labels)
 	if j.members == nil {
 		e.Why = "this member does not know yet who may own the job"
@@ -134,6 +102,7 @@ func (s *snapshot) explain(j *jobSnapshot, i int) Explanation {
 	for _, m := range j.members.Order(t.key) {
 		e.Order = append(e.Order, j.members.At(m).Name)
 	}
+	e.Next = j.next(i, e.Owners)
 	for m := range j.members.Len() {
 		if name := j.members.At(m).Name; slices.Contains(e.Owners, name) && !j.confirmed[m] {
 			e.Pending = append(e.Pending, name)
@@ -141,6 +110,31 @@ func (s *snapshot) explain(j *jobSnapshot, i int) Explanation {
 	}
 	e.Why = j.why(t, e)
 	return e
+}
+
+// next names for each of the target's owners who would take over from it;
+// empty: nobody is there.
+func (j *jobSnapshot) next(i int, owners []string) []string {
+	if j.targets[i].everywhere {
+		return []string{}
+	}
+	out := make([]string, len(owners))
+	for n, gone := range owners {
+		var rest []placement.Member
+		for m := range j.members.Len() {
+			if member := j.members.At(m); member.Name != gone {
+				rest = append(rest, member)
+			}
+		}
+		left := placement.NewMembers(rest)
+		for _, heir := range names(left, placement.Assign(left, j.replicas, j.keys[i:i+1], nil)) {
+			if !slices.Contains(owners, heir) {
+				out[n] = heir
+				break
+			}
+		}
+	}
+	return out
 }
 
 func (j *jobSnapshot) why(t target, e Explanation) string {

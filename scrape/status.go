@@ -72,6 +72,7 @@ type Status struct {
 	Source   SourceStatus
 	Jobs     []JobStatus // in the source's order
 	Moves    []Move      // the latest, newest last
+	Moved    []MoveCount // how many there were in the last hours, oldest first
 
 	view *snapshot
 }
@@ -98,6 +99,7 @@ type JobStatus struct {
 	Adopting   int    `json:"adopting"`   // of Local: not yet seen to be scraped
 	Releasing  int    `json:"releasing"`  // of Local: waiting for their new owners
 	Unowned    int    `json:"unowned"`    // without any member to scrape them
+	HandOvers  int    `json:"hand_overs"` // pending, of all members: whose owner, after a change of view, is not yet known to scrape them
 	Everywhere bool   `json:"everywhere"` // every member scrapes all of it
 	Dropped    int    `json:"dropped"`    // by relabelling
 	Invalid    int    `json:"invalid"`    // refused as Prometheus refuses them: no address, say
@@ -121,6 +123,13 @@ const (
 	PhaseUnowned   = "unowned"   // nobody may scrape it
 )
 
+// MoveCount is how many moves had one reason in the 15 s that begin at Time.
+type MoveCount struct {
+	Time   time.Time
+	Reason string
+	Moves  int
+}
+
 // Target is a target as the status API shows it.
 type Target struct {
 	Job       string        `json:"job"`
@@ -130,13 +139,15 @@ type Target struct {
 	Owners    []string      `json:"owners"` // best first
 	Local     bool          `json:"local"`  // in this member's file
 	Phase     string        `json:"phase"`
+
+	Everywhere bool `json:"everywhere"` // every member scrapes it
 }
 
 // Filter selects targets; empty fields select all.
 type Filter struct {
 	Job   string // exact
 	Owner string // exact
-	Query string // in any label value, the URL, or the key; upper and lower case are the same
+	Query string // in the job, any label value, the URL, the key or an owner's name, or label=value; upper and lower case are the same
 	Page  int    // from 1
 	Limit int    // per page
 }
@@ -146,6 +157,7 @@ type Explanation struct {
 	Target
 	KeyRule   string   `json:"key_rule"`  // what the key was made from
 	Order     []string `json:"order"`     // all members that may own it, best first
+	Next      []string `json:"next"`      // for each owner, who would take over if it failed; empty: nobody
 	View      string   `json:"view"`      // digest of the job's view, hex
 	Why       string   `json:"why"`       // for a person
 	Pending   []string `json:"pending"`   // owners that are not yet known to scrape it

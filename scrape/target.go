@@ -37,6 +37,7 @@ type target struct {
 	group      *targetgroup.Group
 	index      int  // in group.Targets
 	everywhere bool // every member scrapes it
+	plain      bool // its URL is scheme://address/path as they stand
 }
 
 // discoveredAddress is where the target was discovered, whatever relabelling
@@ -130,6 +131,7 @@ func (r *resolver) group(g *targetgroup.Group) resolved {
 			group:      g,
 			index:      i,
 			everywhere: r.sharding.Everywhere || final.Get(disableShardingLabel) != "",
+			plain:      hasPlainURL(final, r.job.Config),
 		})
 	}
 	return res

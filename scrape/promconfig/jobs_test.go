@@ -156,6 +156,16 @@ func TestWarnings(t *testing.T) {
     relabel_configs:
       - {source_labels: [x], target_label: y}
       - {source_labels: [__meta_ringside_node], target_label: instance}
+  - job_name: hashed
+    static_configs: [{targets: [host:9100]}]
+    relabel_configs:
+      - {source_labels: [__address__], modulus: 3, target_label: __tmp_hash, action: hashmod}
+      - {source_labels: [__tmp_hash], regex: "1", action: keep}
+  - job_name: key
+    static_configs: [{targets: [host:9100]}]
+    relabel_configs:
+      - {source_labels: [__address__], modulus: 3, target_label: __tmp_hash, action: hashmod}
+      - {source_labels: [x], regex: y, action: drop}
   - job_name: fine
     static_configs: [{targets: [host:9100, 128.0.0.1:9100, localhost.example:80]}]
 `
@@ -165,13 +175,14 @@ func TestWarnings(t *testing.T) {
 		`:7: job "v6" is sharded, but [::1]:9100 is a different server`,
 		`:11: job "name" is sharded, but LOCALHOST is a different server`,
 		`:19: job "self" is sharded, but this rule reads __meta_ringside_node`,
+		`:24: job "hashed" is sharded, and this rule selects targets by hashmod, too`,
 	}
 	got := load(t, path, options()).Warnings
 	if len(got) != len(want) {
 		t.Fatalf("got %q", got)
 	}
 	for i := range want {
-		if !strings.HasPrefix(got[i], path+want[i]) || !strings.Contains(got[i], "everywhere: true") {
+		if advice := []string{"everywhere: true", "drop this rule and the hashmod"}[i/4]; !strings.HasPrefix(got[i], path+want[i]) || !strings.Contains(got[i], advice) {
 			t.Errorf("got %q, want %q", got[i], want[i])
 		}
 	}

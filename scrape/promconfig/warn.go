@@ -33,6 +33,11 @@ func warnings(jobs []scrapeJob, opt Options) []string {
 					"targets' labels; drop the rule, or set scrape.jobs: [{job: %q, everywhere: true}] in ringside.yml",
 					j.path, lines[i].Line, name, label, name))
 			}
+			if selects(rules[:i], rule) {
+				all = append(all, fmt.Sprintf("%s:%d: job %q is sharded, and this rule selects targets by hashmod, too: every member "+
+					"selects the same, and nobody scrapes the others; drop this rule and the hashmod",
+					j.path, lines[i].Line, name))
+			}
 		}
 	}
 	return all
@@ -51,6 +56,17 @@ func readsSelf(rule *relabel.Config) string {
 		}
 	}
 	return ""
+}
+
+// selects tells whether rule keeps or drops targets by what an earlier one
+// wrote with hashmod.
+func selects(earlier []*relabel.Config, rule *relabel.Config) bool {
+	if rule.Action != relabel.Keep && rule.Action != relabel.Drop {
+		return false
+	}
+	return slices.ContainsFunc(earlier, func(r *relabel.Config) bool {
+		return r.Action == relabel.HashMod && ruleReads(rule, r.TargetLabel)
+	})
 }
 
 // loopback returns the first static target of a job on a loopback address.

@@ -1,0 +1,105 @@
+package page
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ringside-project/ringside/relay/upstream"
+	"github.com/ringside-project/ringside/uploader"
+)
+
+// upstreamRow is one upstream of the relay.
+type upstreamRow struct {
+	upstream.Status
+	Trouble  string // empty: it is current
+	Outcomes []count
+}
+
+type count struct {
+	Name string
+	N    int64
+}
+
+// recentError is how long an upstream that has failed is watched before it counts as current again.
+const recentError = 30 * time.Second
+
+// upstreamRows: an upstream is current when the newest sample that it has acknowledged is hardly older than what
+// Prometheus scraped last, and all its endpoints take requests.
+func upstreamRows(m *Model) []upstreamRow {
+	late := (2*m.Interval + time.Minute).Seconds()
+	var rows []upstreamRow
+	for _, u := range m.Relay.Upstreams {
+		r := upstreamRow{Status: u, Outcomes: counts(u.Samples)}
+		var why []string
+		open := 0
+		for _, e := range u.Endpoints {
+			if e.Breaker != "closed" {
+				open++
+			}
+		}
+		if open > 0 {
+			why = append(why, fmt.Sprintf("%d of %s unused for now, after failures", open, plural(len(u.Endpoints), "endpoint", "endpoints")))
+		}
+		if u.LagSeconds > late {
+			why = append(why, "the newest sample acknowledged is "+seconds(u.LagSeconds)+" old")
+		}
+		if u.LastErrorTime != nil && m.Now.Sub(*u.LastErrorTime) < recentError {
+			why = append(why, told(u.LastError))
+		}
+		if u.Hashring != nil && u.Hashring.Error != "" {
+			why = append(why, "hashring: "+told(u.Hashring.Error))
+		}
+		if len(u.Endpoints) == 0 {
+			why = append(why, "no endpoint is known yet")
+		}
+		r.Trouble = strings.Join(why, "; ")
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// counts lists what is not 0, by name.
+func counts(by map[string]int64) []count {
+	var out []count
+	for _, name := range slices.Sorted(maps.Keys(by)) {
+		if by[name] != 0 {
+			out = append(out, count{name, by[name]})
+		}
+	}
+	return out
+}
+
+// blocks are those of the data directory.
+type blocks struct {
+	States []count
+	Listed []uploader.BlockStatus // those that are not up yet first, newest first
+	More   int
+}
+
+// maxBlocks is how many blocks are listed.
+const maxBlocks = 20
+
+func newBlocks(s uploader.Status) blocks {
+	var b blocks
+	states := map[string]int64{}
+	for _, block := range s.Blocks {
+		states[block.State]++
+	}
+	b.States = counts(states)
+	for _, up := range []bool{false, true} {
+		for _, block := range slices.Backward(s.Blocks) {
+			if done := block.State == "uploaded" || block.State == "covered" || block.State == "merged"; done != up {
+				continue
+			}
+			if len(b.Listed) == maxBlocks {
+				b.More++
+				continue
+			}
+			b.Listed = append(b.Listed, block)
+		}
+	}
+	return b
+}
