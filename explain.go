@@ -2,37 +2,45 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
-	commoncfg "github.com/prometheus/common/config"
+	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/ringside-project/ringside/scrape"
 )
 
 // explainFlags are those of ringside explain.
 type explainFlags struct {
-	target     string
-	url        string
-	httpConfig string // file; empty: defaults
+	askFlags
+	target string
+}
+
+func addExplain(app *kingpin.Application) (*kingpin.CmdClause, *explainFlags) {
+	f := &explainFlags{}
+	explain := app.Command("explain", "Tell who scrapes a target, why, and who is next.")
+	explain.Arg("TARGET", "An address, a scrape URL or a key, as /api/v1/status/targets shows them.").Required().StringVar(&f.target)
+	f.askFlags.add(explain)
+	return explain, f
 }
 
 // explainTarget asks a running sidecar about a target, and prints the answer
 // for a person. That there is no such target is an error.
 func explainTarget(f explainFlags, stdout io.Writer) error {
-	list, err := askSidecar(f)
+	s, err := f.sidecar()
 	if err != nil {
 		return err
 	}
+	var list []scrape.Explanation
+	if err := s.ask("/api/v1/explain?target="+url.QueryEscape(f.target), &list); err != nil {
+		return err
+	}
 	if len(list) == 0 {
-		return fmt.Errorf("no target has the address, scrape URL or key %q; %s/api/v1/status/targets?q= finds by a part of them", f.target, f.url)
+		return fmt.Errorf("no target has the address, scrape URL or key %q; %s/api/v1/status/targets?q= finds by a part of them", f.target, s.url)
 	}
 	for i, e := range list {
 		if i > 0 {
@@ -43,39 +51,6 @@ func explainTarget(f explainFlags, stdout io.Writer) error {
 		}
 	}
 	return nil
-}
-
-func askSidecar(f explainFlags) ([]scrape.Explanation, error) {
-	httpConfig := &commoncfg.DefaultHTTPClientConfig
-	if f.httpConfig != "" {
-		var err error
-		if httpConfig, _, err = commoncfg.LoadHTTPConfigFile(f.httpConfig); err != nil {
-			return nil, fmt.Errorf("read --http.config.file: %w", err)
-		}
-	}
-	client, err := commoncfg.NewClientFromConfig(*httpConfig, "ringside-explain")
-	if err != nil {
-		return nil, fmt.Errorf("--http.config.file: %w", err)
-	}
-	client.Timeout = 30 * time.Second
-	f.url = strings.TrimRight(f.url, "/")
-	resp, err := client.Get(f.url + "/api/v1/explain?target=" + url.QueryEscape(f.target))
-	if err != nil {
-		return nil, fmt.Errorf("ask the sidecar: %w; is it running there? --url says where", err)
-	}
-	defer resp.Body.Close()
-	var answer struct {
-		Data  []scrape.Explanation
-		Error string
-	}
-	err = json.NewDecoder(resp.Body).Decode(&answer)
-	switch {
-	case resp.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("ask the sidecar: %s: %s", resp.Status, cmp.Or(answer.Error, "no reason given"))
-	case err != nil:
-		return nil, fmt.Errorf("ask the sidecar: read its answer: %w", err)
-	}
-	return answer.Data, nil
 }
 
 func printExplanation(e scrape.Explanation, stdout io.Writer) error {

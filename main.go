@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
@@ -77,15 +78,15 @@ func command(args []string, stdout, stderr io.Writer) error {
 	app.HelpFlag.Short('h')
 
 	run, rf := addRun(app)
+	if !completesCommand(args) {
+		run.Default()
+	}
 	check := app.Command("check-config", "Check ringside.yml and the prometheus.yml that it names: exit 0, or 1 with what is wrong and what to write instead.")
 	checkFile := check.Arg("FILE", "The ringside.yml to check.").Required().String()
 	checkExpand := check.Flag("config.expand-env", "Replace ${NAME} from the environment; $$ is a dollar sign.").Bool()
 	keygen := app.Command("keygen", "Print a new gossip key.")
-	explain := app.Command("explain", "Tell who scrapes a target, why, and who is next.")
-	ask := explainFlags{}
-	explain.Arg("TARGET", "An address, a scrape URL or a key, as /api/v1/status/targets shows them.").Required().StringVar(&ask.target)
-	explain.Flag("url", "The sidecar to ask.").Default("http://127.0.0.1:9590").StringVar(&ask.url)
-	explain.Flag("http.config.file", "A Prometheus HTTP client configuration, for TLS and authentication.").StringVar(&ask.httpConfig)
+	explain, ef := addExplain(app)
+	simulate, sf := addSimulate(app)
 	flush, ff := addFlush(app)
 	bucket := addBucket(app)
 
@@ -106,7 +107,9 @@ func command(args []string, stdout, stderr io.Writer) error {
 		_, err = fmt.Fprintln(stdout, key)
 		return err
 	case explain.FullCommand():
-		return explainTarget(ask, stdout)
+		return explainTarget(*ef, stdout)
+	case simulate.FullCommand():
+		return simulateChange(*sf, stdout)
 	case flush.FullCommand():
 		return flushHead(*ff, stdout, stderr)
 	case bucket.list.FullCommand(), bucket.verify.FullCommand():
@@ -115,9 +118,15 @@ func command(args []string, stdout, stderr io.Writer) error {
 	return fmt.Errorf("ringside: no command %q", chosen)
 }
 
+// completesCommand tells whether a shell asks what its first word may become.
+// kingpin names the flags of the default command then, and no command.
+func completesCommand(args []string) bool {
+	return len(args) == 2 && args[0] == "--completion-bash" && !strings.HasPrefix(args[1], "-")
+}
+
 func addRun(app *kingpin.Application) (*kingpin.CmdClause, *runFlags) {
 	f := &runFlags{}
-	run := app.Command("run", "Run the sidecar.").Default()
+	run := app.Command("run", "Run the sidecar; the default command.")
 	run.Flag("config.file", "Ringside's configuration.").Default("ringside.yml").StringVar(&f.ConfigFile)
 	run.Flag("config.expand-env", "Replace ${NAME} in it from the environment; $$ is a dollar sign.").BoolVar(&f.ExpandEnv)
 	run.Flag("web.listen-address", "Address of health, metrics, the status API and the page.").Default(":9590").StringVar(&f.ListenAddress)
