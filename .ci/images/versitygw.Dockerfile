@@ -1,0 +1,3 @@
+FROM scratch
+COPY versitygw /usr/local/bin/
+ENTRYPOINT ["/usr/local/bin/versitygw"]
