@@ -210,7 +210,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		{"ask prometheus", a.uploads.told.run},
 		{"ask the other members", a.peers.run},
 		{"watch ringside.yml", a.reloader.run},
-		{"serve HTTP", a.web.run},
+		{"serve HTTP", a.serve},
 	} {
 		g.Add(func() error {
 			err := part.run(stop)
@@ -227,6 +227,16 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	return behind
+}
+
+// serve answers once there is what Prometheus starts with: whoever starts it may
+// wait for /-/healthy.
+func (a *Agent) serve(ctx context.Context) error {
+	select {
+	case <-a.scrape.Begun():
+	case <-ctx.Done():
+	}
+	return a.web.run(ctx)
 }
 
 // leave hands the targets over and says good-bye, so that heirs adopt at once

@@ -227,6 +227,21 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+// TestHealthy wants what Prometheus starts with to be there with the first answer.
+func TestHealthy(t *testing.T) {
+	dir := t.TempDir()
+	file(t, dir, "prometheus.yml", source)
+	s := start(t, agent.Options{ConfigFile: file(t, dir, "ringside.yml", fmt.Sprintf(plainYML, closedPort(t)))})
+	if status, body := s.get("/-/healthy"); status != http.StatusOK {
+		t.Errorf("%d %s", status, body)
+	}
+	for _, pattern := range []string{"run/prometheus.yml", "run/targets/ledger-*.json"} {
+		if found, err := filepath.Glob(filepath.Join(dir, pattern)); err != nil || len(found) != 1 {
+			t.Errorf("%s: %v, %v", pattern, found, err)
+		}
+	}
+}
+
 // TestBadSource wants a sidecar that is up and says what is wrong with the
 // source, and gets over it without being told.
 func TestBadSource(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -131,6 +132,7 @@ const maxMoves = 200
 func (e *engine) loop(ctx context.Context, healths <-chan health) {
 	ticker := time.NewTicker(250 * time.Millisecond)
 	defer ticker.Stop()
+	begin := sync.OnceFunc(func() { close(e.begun) })
 	defer func() {
 		for _, ask := range e.waiting {
 			ask.answer <- drainAnswer{e.drainReport(), ErrUnconfirmed}
@@ -146,6 +148,7 @@ func (e *engine) loop(ctx context.Context, healths <-chan health) {
 		case l := <-e.Scrape.source.out:
 			e.now = time.Now()
 			e.take(l)
+			begin()
 		case groups, ok := <-e.manager.SyncCh():
 			if !ok {
 				return

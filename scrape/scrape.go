@@ -30,6 +30,7 @@ type Scrape struct {
 	status   atomic.Pointer[Status]
 	source   *sourceWatcher
 	drains   chan drainAsk
+	begun    chan struct{}
 
 	mu       sync.Mutex
 	observed []Sample // not yet taken in
@@ -62,6 +63,7 @@ func New(cfg Config, logger log.Logger, reg prometheus.Registerer) (*Scrape, err
 		source: newSourceWatcher(cfg, logger),
 		drains: make(chan drainAsk),
 		notice: make(chan struct{}, 1),
+		begun:  make(chan struct{}),
 	}
 	s.status.Store(&Status{Facts: Facts{State: Joining}, NotReady: []string{"starting"}})
 	return s, nil
@@ -73,6 +75,10 @@ func (s *Scrape) SetCluster(c Cluster) { offer(s.clusters, c) }
 // Facts gives what this member has to say of itself whenever it changes. Only
 // the newest waits to be read.
 func (s *Scrape) Facts() <-chan Facts { return s.facts }
+
+// Begun is closed once the source has been read for the first time and, if it
+// is good, what Prometheus starts with has been written.
+func (s *Scrape) Begun() <-chan struct{} { return s.begun }
 
 // Status is the newest snapshot.
 func (s *Scrape) Status() *Status { return s.status.Load() }
