@@ -24,6 +24,9 @@ import (
 
 const (
 	askInterval = 15 * time.Second // between two looks at how Prometheus runs
+	// blocksAge is how long the list of blocks counts: Prometheus may be another by
+	// then, and what was flushed meanwhile is not in the list.
+	blocksAge = time.Minute
 	// silence is how long a Prometheus that never answered is waited for before
 	// the source is taken for what it ran with.
 	silence = 2 * time.Minute
@@ -40,8 +43,9 @@ type told struct {
 	logger  log.Logger
 	start   time.Time
 
-	now  atomic.Pointer[telling] // the last answer; nil: none yet
-	gone atomic.Bool             // it is not going to answer
+	now  atomic.Pointer[telling]   // the last answer; nil: none yet
+	has  atomic.Pointer[blockList] // of the last answer that told; nil: none
+	gone atomic.Bool               // it is not going to answer
 }
 
 // telling is one answer. Nobody changes it.
@@ -49,7 +53,12 @@ type telling struct {
 	external   labels.Labels
 	outOfOrder time.Duration     // storage.tsdb.out_of_order_time_window
 	flags      map[string]string // of its command line
-	blocks     map[string]bool   // that it has; nil: it does not tell
+}
+
+// blockList is which blocks Prometheus has. Nobody changes it.
+type blockList struct {
+	at  time.Time
+	ids map[string]bool
 }
 
 func newTold(cfg *config.Config, ready func() bool, logger log.Logger) (*told, error) {
@@ -103,17 +112,25 @@ func (t *told) ask(ctx context.Context) error {
 	if err := t.data(ctx, "/api/v1/status/flags", &next.flags); err != nil {
 		return err
 	}
+	t.askBlocks(ctx)
+	t.now.Store(next)
+	return nil
+}
+
+// askBlocks asks for what is as young as Prometheus 3.6: an error is no trouble.
+func (t *told) askBlocks(ctx context.Context) {
 	var has struct {
 		Blocks []struct{ ULID string }
 	}
-	if t.data(ctx, "/api/v1/status/tsdb/blocks", &has) == nil { // it is as young as Prometheus 3.6
-		next.blocks = map[string]bool{}
-		for _, b := range has.Blocks {
-			next.blocks[b.ULID] = true
-		}
+	at := time.Now()
+	if t.data(ctx, "/api/v1/status/tsdb/blocks", &has) != nil {
+		return
 	}
-	t.now.Store(next)
-	return nil
+	ids := map[string]bool{}
+	for _, b := range has.Blocks {
+		ids[b.ULID] = true
+	}
+	t.has.Store(&blockList{at: at, ids: ids})
 }
 
 // parse reads the few fields that matter here.
@@ -223,9 +240,10 @@ func (t *told) flags() map[string]string {
 	return nil
 }
 
+// blocks are those that it has; nil: it does not tell, or has not for a while.
 func (t *told) blocks() map[string]bool {
-	if a := t.now.Load(); a != nil {
-		return a.blocks
+	if has := t.has.Load(); has != nil && time.Since(has.at) < blocksAge {
+		return has.ids
 	}
 	return nil
 }

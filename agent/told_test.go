@@ -78,10 +78,16 @@ func TestToldBySource(t *testing.T) {
 // TestToldByPrometheus takes what Prometheus says, and keeps it when it has gone.
 func TestToldByPrometheus(t *testing.T) {
 	var loaded atomic.Value
+	var old atomic.Bool // a Prometheus of before 3.6
+	old.Store(true)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var data any = map[string]string{"yaml": loaded.Load().(string)}
 		switch r.URL.Path {
 		case "/api/v1/status/tsdb/blocks":
+			if old.Load() {
+				http.NotFound(w, r)
+				return
+			}
 			data = map[string]any{"blocks": []map[string]any{{"ulid": "01JZZZZZZZ0000000000000000", "minTime": 1}}}
 		case "/api/v1/status/flags":
 			data = map[string]string{"storage.tsdb.min-block-duration": "2h"}
@@ -102,6 +108,10 @@ func TestToldByPrometheus(t *testing.T) {
 		if err := told.ask(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		if has := told.blocks(); (has == nil) != old.Load() {
+			t.Errorf("old: %v: blocks %v", old.Load(), has)
+		}
+		old.Store(false)
 		got, err := told.labels()
 		if (err != nil) != (tc.err != "") || err != nil && !strings.Contains(err.Error(), tc.err) || err == nil && got.String() != tc.labels {
 			t.Errorf("%s: %s, %v; want %s %q", tc.yaml, got, err, tc.labels, tc.err)
@@ -119,5 +129,9 @@ func TestToldByPrometheus(t *testing.T) {
 	}
 	if got := told.blocks(); len(got) != 1 || !got["01JZZZZZZZ0000000000000000"] {
 		t.Errorf("blocks %v", got)
+	}
+	told.has.Store(&blockList{at: time.Now().Add(-blocksAge), ids: told.blocks()})
+	if got := told.blocks(); got != nil {
+		t.Errorf("blocks %v of long ago; want none", got)
 	}
 }

@@ -22,14 +22,16 @@ type place struct {
 // upload puts a block into the bucket as it is.
 func (e *engine) upload(ctx context.Context, j *job, b *block.Block, to place) (func(), error) {
 	start := time.Now()
+	j.does("")
+	if err := e.shipper.Reserve(ctx, to.replaces, b.Meta.ULID); err != nil { // soon after the look at the bucket
+		return func() { e.answered(err) }, err
+	}
+	j.does("its hashes are taken")
 	meta, err := e.describe(ctx, b, to.external)
 	if err != nil {
 		return func() {}, err
 	}
 	j.does("")
-	if err := e.shipper.Reserve(ctx, to.replaces, meta.ULID); err != nil {
-		return func() { e.answered(err) }, err
-	}
 	stop := e.report(j, b)
 	defer stop()
 	err = e.shipper.Upload(ctx, b.Dir, meta, func(n int64) {

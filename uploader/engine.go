@@ -54,6 +54,8 @@ type engine struct {
 	held       string
 	unread     bool // the bucket has to be read before anything else
 	warned     []string
+	heldNow    string // held, as of heldSince
+	heldSince  time.Time
 	heldBefore string // what was logged of held
 	bucketStatus
 }
@@ -168,7 +170,7 @@ const unreadable = "the bucket cannot be read: "
 
 // input is what the plan is made from.
 func (e *engine) input(now time.Time) plan.Input {
-	e.external, e.held = e.guard.hold(e.here.blocks)
+	e.external, e.held = e.guard.hold(e.here.blocks, now)
 	e.unread = e.view == nil && e.held == ""
 	hold := e.held
 	if e.unread {

@@ -94,7 +94,7 @@ func TestLockless(t *testing.T) {
 		})
 		start(t, u)
 		time.Sleep(time.Hour)
-		if w := u.Status().Warnings; flushed.Load() != 0 || len(w) != 1 || !strings.Contains(w[0], "Start it without --storage.tsdb.no-lockfile, or run ringside flush") {
+		if w := u.Status().Warnings; flushed.Load() != 0 || len(w) != 1 || !strings.Contains(w[0], "Start it without --storage.tsdb.no-lockfile, or end this sidecar too") {
 			t.Errorf("flushed %d times; %q", flushed.Load(), w)
 		}
 	})

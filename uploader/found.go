@@ -20,7 +20,8 @@ type found struct {
 	deletions    bool // some of its samples are marked as deleted
 	seen         time.Time
 	changed      time.Time // its meta.json, as of which Block is
-	original     time.Time // the same of the one in data, where both are and it may change
+	written      time.Time // the same of the one in data
+	original     time.Time // the same as of the last adjust
 }
 
 // inventory is what there is on this side. Blocks do not change but for their
@@ -89,6 +90,9 @@ func (v *inventory) take(old *inventory, id ulid.ULID, staged bool, now time.Tim
 	if before != nil {
 		f.seen = before.seen
 	}
+	if !staged {
+		f.written = f.changed
+	}
 	f.deletions, _ = b.Tombstones() // one that cannot be read Check finds
 	v.blocks[id] = f
 }
@@ -98,7 +102,11 @@ func (v *inventory) take(old *inventory, id ulid.ULID, staged bool, now time.Tim
 func (v *inventory) adjust(f *found) {
 	dir := filepath.Join(v.staging.dataDir, f.Meta.ULID.String())
 	info, err := os.Stat(filepath.Join(dir, "meta.json"))
-	if err != nil || len(f.Meta.Compaction.Hints) == 0 || info.ModTime().Equal(f.original) {
+	if err != nil {
+		return
+	}
+	f.written = info.ModTime()
+	if len(f.Meta.Compaction.Hints) == 0 || f.written.Equal(f.original) {
 		return
 	}
 	original, err := block.Read(dir)
@@ -113,7 +121,7 @@ func (v *inventory) adjust(f *found) {
 		}
 		f.Block = &adjusted
 	}
-	f.original = info.ModTime()
+	f.original = f.written
 }
 
 // blockDirs names the blocks in dir.

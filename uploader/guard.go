@@ -17,6 +17,10 @@ import (
 // Prometheus that starts from it, so that one that restarts must not be met.
 const goneAfter = 2 * time.Minute
 
+// knownAfter is how long Prometheus may take to know of a block in its directory,
+// which it reads every minute, and to be asked for it.
+const knownAfter = 2 * time.Minute
+
 // guard watches what must hold before anything is uploaded.
 type guard struct {
 	opts  *Options
@@ -52,8 +56,8 @@ func (g *guard) gone(now time.Time) bool {
 }
 
 // hold says why nothing may be uploaded now, and gives the labels if it may.
-func (g *guard) hold(blocks map[ulid.ULID]*found) (external labels.Labels, reason string) {
-	g.strange = !g.ready.IsZero() && g.another(blocks)
+func (g *guard) hold(blocks map[ulid.ULID]*found, now time.Time) (external labels.Labels, reason string) {
+	g.strange = !g.ready.IsZero() && g.another(blocks, now)
 	external, err := g.opts.Labels()
 	switch {
 	case err != nil:
@@ -73,19 +77,19 @@ func (g *guard) hold(blocks map[ulid.ULID]*found) (external labels.Labels, reaso
 }
 
 // another tells whether the data directory is not that of the Prometheus that is
-// ready: it is not locked, or that one knows none of its blocks. For as long as it
-// takes to ask Prometheus again, that may be said of a first block too.
-func (g *guard) another(blocks map[ulid.ULID]*found) bool {
+// ready: it is not locked, or that one knows none of its blocks. A young block says
+// nothing: Prometheus may not have told of it yet.
+func (g *guard) another(blocks map[ulid.ULID]*found, now time.Time) bool {
 	if !g.opts.lockless() && head.Free(g.opts.DataDir) {
 		return true
 	}
 	known, local := g.opts.PrometheusBlocks(), 0
 	for id, f := range blocks {
-		if f.inData {
-			local++
-		}
 		if f.inData && known[id.String()] {
 			return false
+		}
+		if f.inData && now.Sub(f.written) >= knownAfter {
+			local++
 		}
 	}
 	return known != nil && local > 0
@@ -120,7 +124,7 @@ func (o *Options) warnings() []string {
 	}
 	if o.lockless() {
 		warnings = append(warnings, "Prometheus takes no lock: if it goes and this sidecar stays, its head is not flushed, for it could come back meanwhile. "+
-			"Start it without --storage.tsdb.no-lockfile, or run ringside flush when it has gone")
+			"Start it without --storage.tsdb.no-lockfile, or end this sidecar too: it flushes then")
 	}
 	return warnings
 }

@@ -33,7 +33,7 @@ func TestGuards(t *testing.T) {
 				u := made(t, dir, bkt, tc.change)
 				start(t, u)
 				time.Sleep(2 * time.Minute)
-				a := write(t, dir, origin, origin+2*hour, "a")
+				a := writeOld(t, dir)
 				time.Sleep(time.Minute)
 				state := stateRefused
 				if tc.want == "" {
@@ -47,6 +47,54 @@ func TestGuards(t *testing.T) {
 					t.Errorf("staged: %v", left)
 				}
 			})
+		})
+	}
+}
+
+// writeOld makes a block that has been there for long.
+func writeOld(t *testing.T, dir string) ulid.ULID {
+	t.Helper()
+	other := t.TempDir()
+	a := write(t, other, origin, origin+2*hour, "a")
+	made := filepath.Join(other, a.String())
+	if err := os.Chtimes(filepath.Join(made, "meta.json"), time.Time{}, time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(made, filepath.Join(dir, a.String())); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// TestFirstBlock: a Prometheus that has not told of its first block yet is no
+// stranger, and one that started after the sidecar staged another's blocks is.
+func TestFirstBlock(t *testing.T) {
+	for _, old := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			dir, bkt := t.TempDir(), objstore.NewInMemBucket()
+			ready := shared[bool]{v: !old}
+			start(t, made(t, dir, bkt, func(u *Uploader) {
+				u.opts.PrometheusReady, u.opts.PrometheusBlocks = ready.get, func() map[string]bool { return map[string]bool{} }
+				if old { // it does not tell of its labels either
+					u.opts.Labels = func() (labels.Labels, error) {
+						if !ready.get() {
+							return labels.EmptyLabels(), errors.New("prometheus has not answered yet")
+						}
+						return labels.FromStrings("prometheus_replica", "a"), nil
+					}
+				}
+			}))
+			if old {
+				writeOld(t, dir)
+			} else {
+				write(t, dir, origin, origin+2*hour, "a")
+			}
+			time.Sleep(time.Minute)
+			ready.set(true)
+			time.Sleep(time.Minute)
+			if n := inBucket(t, bkt); (n == 0) != old {
+				t.Errorf("old: %v: %d blocks in the bucket", old, n)
+			}
 		})
 	}
 }

@@ -104,13 +104,13 @@ func TestTooLateSamples(t *testing.T) {
 }
 
 // TestKeepsWhatLateSamplesNeed: retention takes what was uploaded while late
-// samples of its time wait for more.
+// samples of its time wait for more, and the sidecar is started again.
 func TestKeepsWhatLateSamplesNeed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		dir, bkt := t.TempDir(), objstore.NewInMemBucket()
 		a := write(t, dir, origin, origin+2*hour, "a")
 		u := made(t, dir, bkt, nil)
-		start(t, u)
+		stop := start(t, u)
 		time.Sleep(time.Minute)
 		late := writeLate(t, dir, origin, origin+2*hour, "late")
 		want := join(read(t, filepath.Join(dir, a.String())), read(t, filepath.Join(dir, late.String())))
@@ -118,6 +118,10 @@ func TestKeepsWhatLateSamplesNeed(t *testing.T) {
 		if err := os.RemoveAll(filepath.Join(dir, a.String())); err != nil {
 			t.Fatal(err)
 		}
+		time.Sleep(time.Minute)
+		stop()
+		u = made(t, dir, bkt, nil)
+		start(t, u)
 		time.Sleep(settleTime)
 		expect(t, u, late, stateMerged, "")
 		sameContent(t, bkt, want)

@@ -20,7 +20,7 @@ func (e *engine) publish(now time.Time) {
 		Warnings: e.opts.warnings(),
 		Blocks:   []BlockStatus{},
 	}
-	e.warn(st.Warnings)
+	e.warn(st.Warnings, now)
 	refused := len(e.here.broken)
 	for id, f := range e.here.blocks {
 		v := e.plan.Verdicts[id]
@@ -48,15 +48,19 @@ func (e *engine) publish(now time.Time) {
 	e.status.Store(st)
 }
 
-// warn logs what stands in the way of all uploads, once.
-func (e *engine) warn(warnings []string) {
+// warn logs what stands in the way of all uploads, once, and what lasts of it:
+// a Prometheus that ends lets go of its data directory before it is seen to be gone.
+func (e *engine) warn(warnings []string, now time.Time) {
 	if !slices.Equal(warnings, e.warned) {
 		e.warned = warnings
 		for _, w := range warnings {
 			level.Warn(e.logger).Log("msg", w)
 		}
 	}
-	if e.held != e.heldBefore && (e.held == "" || e.anyHeld()) {
+	if e.held != e.heldNow {
+		e.heldNow, e.heldSince = e.held, now
+	}
+	if lasts := now.Sub(e.heldSince) >= pollInterval/2; lasts && e.held != e.heldBefore && (e.held == "" || e.anyHeld()) {
 		e.heldBefore = e.held
 		if e.held != "" {
 			level.Warn(e.logger).Log("msg", "nothing is uploaded", "reason", e.held)

@@ -45,6 +45,16 @@ func (e *engine) stage(now time.Time) (news bool) {
 // needed tells whether a block with this verdict is still to be uploaded.
 func needed(s plan.State) bool { return s == plan.Due || s == plan.Waiting || s == plan.Held }
 
+// anyNeeded tells whether any block is still to be uploaded.
+func (e *engine) anyNeeded() bool {
+	for _, v := range e.plan.Verdicts {
+		if needed(v.State) {
+			return true
+		}
+	}
+	return false
+}
+
 func (e *engine) span(f *found) plan.Span {
 	return plan.Span{Min: f.Meta.MinTime, Max: f.Meta.MaxTime}
 }
@@ -61,7 +71,7 @@ func (e *engine) settle() {
 					level.Warn(e.logger).Log("msg", "a part of a block was left out", "block", id, "reason", v.Reason)
 				}
 			}
-			if !e.plan.Keep[id] {
+			if !e.plan.Keep[id] && (e.view != nil || !e.anyNeeded()) { // without the bucket nobody knows what to keep
 				e.unstage(f)
 			}
 		case plan.Refused:

@@ -118,20 +118,23 @@ func (u *Uploader) prepare(bkt objstore.Bucket) error {
 	if err := os.MkdirAll(u.opts.DataDir, 0o777); err != nil {
 		return fmt.Errorf("prometheus.data_dir: %w", explain(err))
 	}
+	release, err := newStaging(u.opts.DataDir).lock()
+	if err != nil {
+		return fmt.Errorf("prometheus.data_dir: %w", explain(err))
+	}
+	u.release = release
 	done, err := readShipped(u.opts.DataDir)
 	if err != nil {
 		level.Warn(u.logger).Log("msg", "the list of uploaded blocks cannot be read: it is made anew from what the bucket holds", "err", err)
 	}
 	if err := done.save(); err != nil {
 		if !full(err) {
+			release()
 			return fmt.Errorf("prometheus.data_dir: %w", explain(err))
 		}
 		level.Error(u.logger).Log("msg", "the list of uploaded blocks cannot be written: until it can, Prometheus may compact what is not uploaded", "err", err)
 	}
 	u.engine = newEngine(u, done)
-	if u.release, err = u.engine.staging.lock(); err != nil {
-		return fmt.Errorf("prometheus.data_dir: %w", explain(err))
-	}
 	if err := u.engine.staging.clean(); err != nil {
 		level.Warn(u.logger).Log("msg", "what an earlier run left half staged cannot be removed", "err", err)
 	}

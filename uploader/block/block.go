@@ -72,6 +72,9 @@ func Decode(raw []byte) (*Meta, error) {
 	case m.MinTime >= m.MaxTime:
 		return nil, fmt.Errorf("meta.json: minTime %d is not before maxTime %d", m.MinTime, m.MaxTime)
 	}
+	if s := m.Thanos.Source; s != "" && s != source {
+		m.Thanos.Extensions = Extensions{} // Thanos's compactor copies those of any block of a group to all that it makes
+	}
 	return m, nil
 }
 

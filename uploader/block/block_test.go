@@ -337,10 +337,15 @@ func TestExtensions(t *testing.T) {
 		`{"ringside_made_of": ["` + made + `"], "theirs": 1}`: 1,
 		`"theirs"`: 0, `[1]`: 0, `{"ringside_made_of": 1}`: 0, `null`: 0,
 	} {
-		m, err := block.Decode([]byte(`{"version": 1, "minTime": 1, "maxTime": 2, "thanos": {"extensions": ` + text + `}}`))
+		raw := `{"version": 1, "minTime": 1, "maxTime": 2, "thanos": {"source": "sidecar", "extensions": ` + text + `}}`
+		m, err := block.Decode([]byte(raw))
 		if err != nil || len(m.Thanos.Extensions.MadeOf) != want {
 			t.Errorf("%s: %+v %v", text, m, err)
 			continue
+		}
+		joined, err := block.Decode([]byte(strings.Replace(raw, "sidecar", "compactor", 1)))
+		if err != nil || len(joined.Thanos.Extensions.MadeOf) > 0 {
+			t.Errorf("of a compactor's block: %+v %v", joined, err)
 		}
 		if raw, err := m.Encode(); err != nil || strings.Contains(string(raw), "extensions") != (want > 0) {
 			t.Errorf("%s: %s %v", text, raw, err)

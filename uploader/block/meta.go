@@ -38,10 +38,13 @@ type Thanos struct {
 	Extensions   Extensions        `json:"extensions,omitzero"`
 }
 
+// source says that a block comes from beside a Prometheus.
+const source = "sidecar"
+
 // Extensions is where Thanos leaves room for others. Theirs are dropped.
 type Extensions struct {
 	// MadeOf are the blocks of Prometheus's whose samples, all or some, a merged
-	// block has. Its sources are only those that it has all samples of: whatever
+	// block has; nil: its sources. Those are only what it has all samples of: whatever
 	// has no other sources Thanos takes for a leftover, and removes.
 	MadeOf []ulid.ULID `json:"ringside_made_of,omitempty"`
 }
@@ -81,7 +84,7 @@ func Describe(ctx context.Context, b *Block, labels map[string]string) (*Meta, e
 		return nil, fmt.Errorf("list files: %w", err)
 	}
 	m := &Meta{BlockMeta: b.Meta.BlockMeta}
-	m.Thanos = Thanos{Version: 1, Labels: maps.Clone(labels), Source: "sidecar", Extensions: b.Meta.Thanos.Extensions}
+	m.Thanos = Thanos{Version: 1, Labels: maps.Clone(labels), Source: source, Extensions: b.Meta.Thanos.Extensions}
 	for _, f := range files {
 		if f.Hash, err = hashFile(ctx, filepath.Join(b.Dir, filepath.FromSlash(f.RelPath))); err != nil {
 			return nil, fmt.Errorf("hash %s: %w", f.RelPath, err)

@@ -66,8 +66,15 @@ func (m Merge) Do(ctx context.Context) (*block.Block, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read merged block: %w", err)
 	}
-	made.Meta.Thanos.Extensions.MadeOf = m.Of
+	if m.partial() {
+		made.Meta.Thanos.Extensions.MadeOf = m.Of
+	}
 	return made, nil
+}
+
+// partial tells whether there are blocks of which but a part is kept.
+func (m Merge) partial() bool {
+	return slices.ContainsFunc(m.Of, func(id ulid.ULID) bool { return !slices.Contains(m.Sources, id) })
 }
 
 // trimmed is a populator that keeps to a span.
@@ -83,7 +90,7 @@ func (t trimmed) PopulateBlock(ctx context.Context, metrics *tsdb.CompactorMetri
 ) error {
 	meta.MinTime, meta.MaxTime = t.merge.MinTime, t.merge.MaxTime
 	meta.Compaction.Sources = slices.Clone(t.merge.Sources)
-	if slices.ContainsFunc(t.merge.Of, func(id ulid.ULID) bool { return !slices.Contains(t.merge.Sources, id) }) {
+	if t.merge.partial() {
 		meta.Compaction.Sources = append(meta.Compaction.Sources, meta.ULID)
 	}
 	slices.SortFunc(meta.Compaction.Sources, ulid.ULID.Compare)

@@ -122,8 +122,13 @@ func (p *planner) represent() {
 	}
 }
 
-// whole tells whether the bucket has nothing of c's time that cannot be replaced.
-func (c *candidate) whole() bool { return len(c.free) == 1 && c.free[0] == c.Span }
+// whole tells whether the bucket has nothing of c's time but what c can replace as
+// it is.
+func (c *candidate) whole() bool {
+	return len(c.free) == 1 && c.free[0] == c.Span && !slices.ContainsFunc(c.late, func(k *kept) bool {
+		return slices.ContainsFunc(k.remotes, func(r Remote) bool { return !subset(r.Sources, c.sources()) })
+	})
+}
 
 // stands tells whether by was made of all that c was made of, and of equal
 // labels. Of two that were made of the same, the uploader's own stands for both,

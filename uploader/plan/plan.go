@@ -178,24 +178,30 @@ func newPlanner(in Input) *planner {
 }
 
 // subtractRemote takes out of c's free time what the bucket has of equal labels
-// and what cannot be replaced.
+// and what cannot be replaced, or need not be.
 func (p *planner) subtractRemote(c *candidate) {
+	var others []Remote
 	for _, r := range p.live {
 		if r.Labels != c.Labels || !r.Span.overlaps(c.Span) {
 			continue
 		}
 		late, empty := p.late(c, r), r.ID == ulid.ULID{}
 		switch k := p.kept[r.ID]; {
-		case late && empty: // there was nothing to be put there
+		case empty && (late || c.Merged): // others had nothing for it, or a part of c has not: c goes up whole
 		case late && k != nil:
 			if !slices.Contains(c.late, k) {
 				c.late = append(c.late, k)
 			}
 		default:
-			c.free = subtract(c.free, r.Span)
+			others = append(others, r)
 			if late {
 				c.leftOut = fmt.Sprintf("the bucket holds block %s of the same labels for %s, %s", r.ID, r.Span.meet(c.Span), p.fixed[r.ID])
 			}
+		}
+	}
+	for _, r := range others {
+		if !slices.ContainsFunc(c.late, func(k *kept) bool { return k.replaces(r) }) {
+			c.free = subtract(c.free, r.Span)
 		}
 	}
 }

@@ -125,6 +125,11 @@ func TestMake(t *testing.T) {
 	compacted := cut("m", 0, 4, of(a, b), when(6))
 	late2 := cut("p", 0, 2, late, when(5.02))
 	both := cut("m", 0, 2, of(a, o), when(6), func(b *plan.Block) { b.Merged = true })
+	half := cut("h", 0, 1)
+	quarter := part(up("q", 1, 2, half, o))
+	merged := func(name string, first, second ulid.ULID, from plan.Block) plan.Block { // of which it has all samples
+		return cut(name, 0, 2, of(from, o), when(6), func(b *plan.Block) { b.Merged, b.Sources = true, []ulid.ULID{first, second} })
+	}
 	type change = func(*plan.Input)
 	window := func(d time.Duration, more ...change) change {
 		return func(in *plan.Input) {
@@ -180,6 +185,9 @@ func TestMake(t *testing.T) {
 		{"with others that are not here, either", []plan.Block{a, o}, []plan.Remote{up("a", 0, 2, a), up("b", 2, 4, b), up("y", 8, 10)}, closed, "a up, o refused"},
 		{"with others over days", []plan.Block{a, o}, []plan.Remote{up("a", 0, 2, a), up("x", 8, 16), up("y", 48, 50)}, func(in *plan.Input) { in.Closed, in.Now = true, time.UnixMilli(at(60)) }, "a up, o refused"},
 		{"parts of it may be joined", []plan.Block{cut("a", 0, 1), cut("b", 1, 2), o}, []plan.Remote{up("a", 0, 1, cut("a", 0, 1)), up("b", 1, 2, cut("b", 1, 2))}, closed, "merge a+o+b [0,2) for a b, a up, b up"},
+		{"with others over days, once some are joined", []plan.Block{a, b, o}, []plan.Remote{up("x", -4, -2), up("a", 0, 2, a), up("b", 2, 4, b), up("z", 24, 26)}, func(in *plan.Input) { in.Closed, in.Now = true, time.UnixMilli(at(60)) }, "a up, b up, o refused"},
+		{"merged here, beside time that has nothing", []plan.Block{a, half, merged("m", half.ID, id("m", 0), a)}, []plan.Remote{up("h", 0, 1, half), {Span: plan.Span{Min: at(1), Max: at(2)}, Of: []ulid.ULID{a.ID, o.ID}, Labels: "{}"}}, closed, "upload m [0,2) for h, a within, h up"},
+		{"merged here, when a part of an earlier one was up", []plan.Block{half, o, merged("m", half.ID, o.ID, half), merged("n", half.ID, quarter.ID, half)}, []plan.Remote{up("h", 0, 1, half), quarter}, closed, "upload n [0,2) for h q, h up, m within, o within"},
 		{"early series wait", []plan.Block{e}, nil, nil, "e waiting"},
 		{"for the rest of their window", []plan.Block{e, a}, nil, nil, "merge e+a [0,2)"},
 		{"or a later one", []plan.Block{e, b}, nil, nil, "upload e [0,2), upload b [2,4)"},

@@ -178,6 +178,8 @@ func (w *world) carry(u plan.Upload) {
 	m := plan.Block{ID: w.id(), Span: u.Span, Samples: 1, Kind: kind, Origins: u.Of, Sources: u.Sources, Labels: "{}", Merged: true, Cut: w.now}
 	if slices.ContainsFunc(u.Of, func(id ulid.ULID) bool { return !slices.Contains(u.Sources, id) }) {
 		m.Sources = append(slices.Clone(u.Sources), m.ID)
+	} else {
+		m.Origins = u.Sources
 	}
 	w.staged[m.ID], w.holds[m.ID] = m, held
 }
@@ -295,9 +297,10 @@ func TestAnyBlocks(t *testing.T) {
 		w := newWorld(t)
 		w.now = time.UnixMilli(at(30))
 		w.delay = time.Duration(rapid.SampledFrom([]int{0, 30}).Draw(t, "consistency delay")) * time.Minute
+		first := float64(rapid.SampledFrom([]int{0, 13}).Draw(t, "first hour")) // a compactor's range of 48 h ends in hour 24
 		span := rapid.Custom(func(t *rapid.T) plan.Span {
 			from := rapid.Int64Range(0, 20).Draw(t, "from")
-			return plan.Span{Min: at(float64(from) / 2), Max: at(float64(from+rapid.Int64Range(1, 8).Draw(t, "length")) / 2)}
+			return plan.Span{Min: at(first + float64(from)/2), Max: at(first + float64(from+rapid.Int64Range(1, 8).Draw(t, "length"))/2)}
 		})
 		for range rapid.IntRange(0, 2).Draw(t, "of others") {
 			r := plan.Remote{ID: w.id(), Span: span.Draw(t, "other"), Labels: "{}"}

@@ -32,6 +32,10 @@ type kept struct {
 	holders []ulid.ULID // the blocks on this side that have its samples
 }
 
+func (k *kept) replaces(r Remote) bool {
+	return slices.ContainsFunc(k.remotes, func(o Remote) bool { return o.ID == r.ID })
+}
+
 // survey finds which of the bucket's blocks count, and which can be replaced.
 func (p *planner) survey() {
 	for _, r := range p.Remote {
@@ -76,17 +80,17 @@ func (p *planner) late(c *candidate, r Remote) bool {
 // keptWith finds what is to be replaced if r is, or says why that cannot be.
 func (p *planner) keptWith(r Remote) (*kept, string) {
 	k := &kept{span: r.Span, remotes: []Remote{r}}
-	if joined, size := p.compactable(r); len(joined) > 0 {
-		if size > longest {
-			return nil, "which Thanos's compactor may be joining with others just now"
+	if r.Span.Max-r.Span.Min > longest {
+		return nil, fmt.Sprintf("which spans more than %s", time.Duration(longest)*time.Millisecond)
+	}
+	for _, o := range p.compactable(r) {
+		if o.ID != r.ID {
+			k.remotes = append(k.remotes, o)
 		}
-		k.remotes = joined
-		for _, o := range joined {
-			k.span = Span{min(k.span.Min, o.Span.Min), max(k.span.Max, o.Span.Max)}
-		}
+		k.span = Span{min(k.span.Min, o.Span.Min), max(k.span.Max, o.Span.Max)}
 	}
 	if k.span.Max-k.span.Min > longest {
-		return nil, fmt.Sprintf("which spans more than %s", time.Duration(longest)*time.Millisecond)
+		return nil, "which Thanos's compactor may be joining with others just now"
 	}
 	for _, o := range k.remotes {
 		for _, leaf := range o.made() {
@@ -127,10 +131,10 @@ func (p *planner) holder(leaf ulid.ULID, labels string) *candidate {
 }
 
 // compactable are the blocks that Thanos's compactor would join with r, or is
-// joining now, and the size that it would make; none if it lets r alone. It joins
-// what lies in an aligned range once that is full, or when something later is
-// there; smaller ranges first.
-func (p *planner) compactable(r Remote) (joined []Remote, size int64) {
+// joining now; none if it lets r alone. It joins what lies in an aligned range once
+// that is full, or when something later is there: smaller ranges first, and what
+// comes of them at once with others in the larger ones.
+func (p *planner) compactable(r Remote) (joined []Remote) {
 	var group []Remote // where Thanos looks, by time
 	for _, o := range p.live {
 		if o.Labels == r.Labels && o.ID != (ulid.ULID{}) {
@@ -145,11 +149,11 @@ func (p *planner) compactable(r Remote) (joined []Remote, size int64) {
 			continue
 		}
 		end := within[len(within)-1].Span.Max
-		if due := end-within[0].Span.Min == s || end <= latest; due && (s <= longest || joined == nil) {
-			joined, size = within, s
+		if end-within[0].Span.Min == s || end <= latest {
+			joined = within
 		}
 	}
-	return joined, size
+	return joined
 }
 
 // subset tells whether all of these are among those.

@@ -69,10 +69,10 @@ func (l Listing) findGone() {
 }
 
 // outdoes tells whether Thanos takes o, of the same group, for a leftover of what
-// e was made of.
+// e was made of. One that is marked for deletion does so only for a while.
 func (e *Entry) outdoes(o *Entry) bool {
 	these, those := o.Meta.Compaction.Sources, e.Meta.Compaction.Sources
-	if len(these) == 0 || len(those) < len(these) || len(those) == len(these) && e.ID.Compare(o.ID) > 0 {
+	if e.Deleted || len(these) == 0 || len(those) < len(these) || len(those) == len(these) && e.ID.Compare(o.ID) > 0 {
 		return false
 	}
 	return !slices.ContainsFunc(these, func(id ulid.ULID) bool { return !slices.Contains(those, id) })
