@@ -132,7 +132,7 @@ func browserURL(prometheus, host string) string {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return ""
 	}
-	u.User = nil
+	u.User, u.RawQuery, u.Fragment = nil, "", "" // may be secrets
 	ip, err := netip.ParseAddr(u.Hostname())
 	if loopback := u.Hostname() == "localhost" || err == nil && ip.IsLoopback(); !loopback {
 		return u.String()

@@ -88,6 +88,7 @@ func TestBrowserURL(t *testing.T) {
 		{"http://127.0.0.1:9090", "evil/@x", "http://127.0.0.1:9090"},
 		{"https://prometheus.example/", "10.0.0.7:9590", "https://prometheus.example/"},
 		{"http://user:planted@prometheus:9090", "10.0.0.7:9590", "http://prometheus:9090"},
+		{"http://prometheus:9090/prom?token=planted", "10.0.0.7:9590", "http://prometheus:9090/prom"},
 		{"javascript:alert(1)", "10.0.0.7:9590", ""},
 		{"", "10.0.0.7:9590", ""},
 	} {

@@ -178,10 +178,12 @@ func askable(m gossip.Member, own netip.Addr) (to netip.AddrPort, problem string
 	}
 	gossips, err := netip.ParseAddrPort(m.Address)
 	here, there := to.Addr().Unmap(), gossips.Addr().Unmap()
+	own = own.Unmap()
+	sameMachine := there == own || there.IsLoopback() && own.IsLoopback()
 	switch {
 	case err != nil:
 		return to, "not asked: its address is not known"
-	case here == there, here.IsLoopback() && (there.IsLoopback() || there == own.Unmap()):
+	case here.IsLoopback() && sameMachine, !here.IsLoopback() && here == there:
 		return to, ""
 	case here.IsLoopback():
 		return to, "not asked: its page is on loopback only"

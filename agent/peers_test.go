@@ -89,6 +89,7 @@ func TestAskable(t *testing.T) {
 		{"127.0.0.1:9590", "10.0.0.1:7946", "10.0.0.1", ""},
 		{"127.0.0.1:9590", "10.0.0.7:7946", "10.0.0.1", "not asked: its page is on loopback only"},
 		{"[::1]:9590", "10.0.0.7:7946", "10.0.0.1", "not asked: its page is on loopback only"},
+		{"127.0.0.1:9090", "127.0.0.1:7946", "10.0.0.1", "not asked: its page is on loopback only"},
 		{"169.254.169.254:80", "10.0.0.7:7946", "10.0.0.1", "not asked: its page is said to be on another host"},
 		{"metadata.internal:80", "10.0.0.7:7946", "10.0.0.1", "not asked: it has not said where its page is"},
 		{"", "10.0.0.7:7946", "10.0.0.1", "not asked: it has not said where its page is"},

@@ -67,6 +67,7 @@ func TestStatusPage(t *testing.T) {
 		r.replaceIn(p, "name: e2e-", "name: prod/") // the pictures show it
 		r.replaceIn(p, "cluster:\n", fmt.Sprintf("cluster:\n  zone: eu-1%c\n  key_file: gossip.key\n", 'a'+i))
 		r.replaceIn(p, "prometheus:\n", "uploader:\n  bucket: {type: FILESYSTEM, config: {directory: ../blocks}}\nprometheus:\n")
+		p.Prometheus.Command.Args = append(p.Prometheus.Command.Args, "--storage.tsdb.delay-compact-file.path=data/thanos.shipper.json")
 	}
 	if err := r.Fleet.WriteFile("gossip.key", gossipKey()+"\n"); err != nil {
 		t.Fatal(err)

@@ -63,10 +63,12 @@ type search struct {
 	value  string         // of that label
 	sought []byte         // what is among the labels of a target that matches by one of them
 	ascii  bool           // sought has no other characters
+	cased  bool           // sought has letters
 	spans  bool           // the query may match where two parts of a plain URL meet
 	owned  bool           // only targets of owner
 	owner  int32          // index into members; -1 for one that owns nothing
 	owners map[int32]bool // members whose name matches the query
+	last   string         // name of the label by which the last target matched: the next one mostly does too
 	buf    []byte
 }
 
@@ -82,6 +84,7 @@ func newSearch(j *jobSnapshot, f Filter) *search {
 		s.sought = []byte(s.value) // the query may have it too
 	}
 	s.ascii = !slices.ContainsFunc(s.sought, func(c byte) bool { return c >= utf8.RuneSelf })
+	s.cased = slices.ContainsFunc(s.sought, func(c byte) bool { return c >= 'a' && c <= 'z' })
 	if j.members == nil {
 		return s
 	}
@@ -110,6 +113,9 @@ func (s *search) matches(i int) bool {
 	if len(s.owners) > 0 && (t.everywhere || slices.ContainsFunc(s.ownersOf(i), func(o int32) bool { return s.owners[o] })) {
 		return true
 	}
+	if value := t.labels.Get(s.last); value != "" && s.inLabel(s.last, value) {
+		return true
+	}
 	if s.mayBeIn(t.labels) && s.inLabels(t.labels) {
 		return true
 	}
@@ -129,7 +135,9 @@ func (s *search) mayBeIn(ls labels.Labels) bool {
 		return true
 	}
 	s.buf = ls.Bytes(s.buf)
-	lower(s.buf)
+	if s.cased {
+		lower(s.buf)
+	}
 	return bytes.Contains(s.buf, s.sought)
 }
 
@@ -153,10 +161,16 @@ func lower(b []byte) {
 func (s *search) inLabels(ls labels.Labels) bool {
 	found := false
 	ls.Range(func(l labels.Label) {
-		found = found || strings.Contains(l.Value, s.query) || containsFold(l.Value, s.query) ||
-			s.name != "" && strings.EqualFold(l.Name, s.name) && containsFold(l.Value, s.value)
+		if !found && s.inLabel(l.Name, l.Value) {
+			found, s.last = true, l.Name
+		}
 	})
 	return found
+}
+
+func (s *search) inLabel(name, value string) bool {
+	return strings.Contains(value, s.query) || containsFold(value, s.query) ||
+		s.name != "" && strings.EqualFold(name, s.name) && containsFold(value, s.value)
 }
 
 // hasPlainURL tells whether the URL is scheme://address/path as they stand: it

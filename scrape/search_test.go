@@ -102,8 +102,11 @@ func slowly(j *jobSnapshot, i int, query string) bool {
 func TestSearchByLabel(t *testing.T) {
 	job, external := loadJob(t, probeSource)
 	st := searched(newResolver(job, JobSharding{Replicas: 1}, self, external), 1, []model.LabelSet{
-		{model.AddressLabel: "a:1", "__meta_team": "Payments"}, {model.AddressLabel: "b:1", "__meta_team": "search"},
+		{model.AddressLabel: "a:1", "__meta_team": "Payments"}, {model.AddressLabel: "b:1", "__meta_team": "search"}, {model.AddressLabel: "c:1"},
 	})
+	if _, total := st.Targets(Filter{Query: "team=", Page: 1, Limit: 10}); total != 2 {
+		t.Errorf("%d have the label, not 2", total)
+	}
 	for _, query := range []string{"team=payments", `team="Payments"`, "TEAM = pay"} {
 		if page, total := st.Explanations(Filter{Query: query, Page: 1, Limit: 10}); total != 1 || page[0].Labels.Get("team") != "Payments" {
 			t.Errorf("%s finds %v", query, page)

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// wholeMatrix is up to how many members all rows and columns are shown; of more, only those that differ.
+	// wholeMatrix is up to how many members all rows and columns are shown; of more, as many of those that differ.
 	wholeMatrix = 16
 	// staleAnswer is the age at which an answer no longer contradicts what is seen now.
 	staleAnswer = 30 * time.Second
@@ -192,7 +192,8 @@ func (x *matrix) cut(odd []bool) {
 	}
 	rows := x.Rows[:0]
 	for _, r := range x.Rows {
-		if !(r.Self || r.Silent || r.Other || slices.ContainsFunc(r.Cells, func(c cell) bool { return c.Odd })) || len(rows) > wholeMatrix {
+		differs := r.Silent || r.Other || slices.ContainsFunc(r.Cells, func(c cell) bool { return c.Odd })
+		if !r.Self && (!differs || len(rows) >= wholeMatrix) {
 			continue
 		}
 		var cells []cell

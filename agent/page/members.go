@@ -22,6 +22,9 @@ type memberRow struct {
 	LoadOfMaximum int // percent of the capacity; 0 without one
 }
 
+// mostLoad is the highest load that is told, in percent: a member may say anything.
+const mostLoad = 1e6
+
 // Gone tells whether the member takes part no more.
 func (r memberRow) Gone() bool { return gone(r.State) }
 
@@ -59,7 +62,7 @@ func memberRows(m *Model) ([]memberRow, []configGroup) {
 			names[member.ConfigHash] = append(names[member.ConfigHash], member.Name)
 		}
 		if member.CapacitySeries > 0 {
-			r.LoadOfMaximum = int(member.Series * 100 / member.CapacitySeries)
+			r.LoadOfMaximum = int(min(float64(member.Series)/float64(member.CapacitySeries)*100, mostLoad))
 			r.Overload = member.Series > member.CapacitySeries
 		}
 		r.setLinks(m)

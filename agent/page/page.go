@@ -113,8 +113,8 @@ type view struct {
 func newView(m *Model) *view {
 	v := &view{Model: m}
 	v.Matrix = newMatrix(m)
-	v.Verdict = newVerdict(m, v.Matrix)
 	v.Rows, v.Configs = memberRows(m)
+	v.Verdict = newVerdict(m, v.Matrix, v.Configs)
 	v.Spread, v.Mean = newSpread(m.Members)
 	v.Strip = newStrip(m.Scrape.Moved, m.Now)
 	v.Moves = groupMoves(m.Scrape.Moves)

@@ -7,10 +7,10 @@
   const silence = document.getElementById("silence");
   let since = null; // when the sidecar was last heard
 
-  // busy: the reader marks text in there, to copy it.
+  // busy: the reader marks text in there, to copy it. The verdict waits for nobody.
   const busy = (part) => {
     const marked = document.getSelection();
-    return marked && !marked.isCollapsed && part.contains(marked.anchorNode);
+    return part.id !== "verdict" && marked && !marked.isCollapsed && part.contains(marked.anchorNode);
   };
 
   // carry takes over what the reader has done to the old part: opened, scrolled, focused.
@@ -34,7 +34,7 @@
     document.title = next.title;
     document.querySelector("header .who").replaceChildren(...document.importNode(next.querySelector("header .who"), true).childNodes);
     // The search form is not touched: somebody may be typing.
-    for (const part of document.querySelectorAll("main > section:not(#targets), #found")) {
+    for (const part of document.querySelectorAll("main section:not(#targets), #found")) {
       const fresh = next.getElementById(part.id);
       if (fresh && !busy(part) && !same(part, fresh)) carry(part, document.importNode(fresh, true));
     }

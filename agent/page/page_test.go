@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -197,6 +198,36 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+// TestProblems: what somebody should look at turns nothing red.
+func TestProblems(t *testing.T) {
+	m := healthy(3, 60)
+	m.Members[1].ConfigHash, m.Members[2].ConfigHash = 8, 0
+	m.Scrape.Jobs[0].Invalid = 4
+	m.Uploads = uploader.Status{Bucket: &uploader.BucketStatus{Reachable: true}, Warnings: []string{"no delay file"}}
+	m.Config.NeedsRestart = []string{"cluster"}
+	_, doc := render(t, m)
+	got := inside(doc, "verdict")
+	for _, want := range []string{"All is well", "2 different sources", "in job node (4)", "no delay file", "changes of cluster take effect only"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in %q", want, got)
+		}
+	}
+}
+
+// TestAnyNumber: a member may say any number of itself.
+func TestAnyNumber(t *testing.T) {
+	m := healthy(3, 60)
+	for i := range m.Members {
+		m.Members[i].Series, m.Members[i].CapacitySeries, m.Members[i].Targets = math.MaxInt64, int64(i), math.MaxInt32
+	}
+	text, _ := render(t, m)
+	for _, bad := range []string{"NaN", "Inf", "(-", `width="-`} {
+		if strings.Contains(text, bad) {
+			t.Errorf("%q is on the page", bad)
+		}
+	}
+}
+
 // TestNothingYet renders a sidecar that has just been started.
 func TestNothingYet(t *testing.T) {
 	_, doc := render(t, &page.Model{
@@ -259,6 +290,15 @@ func TestLargeMatrix(t *testing.T) {
 	}
 	if rows != 3 { // the head, this member, and the one that differs
 		t.Errorf("%d rows", rows)
+	}
+	m = healthy(100, 1000)
+	m.Gossip.Self = "member-99"
+	for i := range 40 {
+		m.Answers[fmt.Sprintf("member-%d", i)] = page.Answer{At: now, Problem: "slow"}
+	}
+	text, doc := render(t, m)
+	if got := inside(doc, "views"); strings.Count(got, "slow (just now)") != 16 || !strings.Contains(got, "this member") || strings.Contains(text, `colspan="0"`) {
+		t.Errorf("%q", got)
 	}
 }
 

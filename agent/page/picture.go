@@ -35,18 +35,19 @@ type means struct {
 // newSpread: those that have gone have nothing, and those that may not own yet do not count for the mean.
 func newSpread(members []gossip.Member) ([]bar, means) {
 	var mean means
-	var targets, mostTargets int
-	var series, mostSeries int64
+	var targets, series float64
+	var mostTargets int
+	var mostSeries int64
 	for _, m := range members {
 		mostTargets, mostSeries = max(mostTargets, m.Targets), max(mostSeries, m.Series)
 		if m.State == gossip.Active {
 			mean.Members++
-			targets += m.Targets
-			series += m.Series
+			targets += float64(m.Targets)
+			series += float64(m.Series)
 		}
 	}
 	n := float64(max(mean.Members, 1))
-	mean.Targets, mean.Series = float64(targets)/n, float64(series)/n
+	mean.Targets, mean.Series = targets/n, series/n
 	mean.TargetsAt, mean.SeriesAt = share(mean.Targets, float64(mostTargets)), share(mean.Series, float64(mostSeries))
 	mean.TargetsMost, mean.SeriesMost = times(float64(mostTargets), mean.Targets), times(float64(mostSeries), mean.Series)
 	var bars []bar

@@ -27,7 +27,7 @@ func (v verdict) Good() bool { return len(v.Reasons) == 0 }
 // maxReasons is how many reasons each part gives.
 const maxReasons = 4
 
-func newVerdict(m *Model, x matrix) verdict {
+func newVerdict(m *Model, x matrix, configs []configGroup) verdict {
 	var v verdict
 	v.members(m, x)
 	v.targets(m)
@@ -37,6 +37,8 @@ func newVerdict(m *Model, x matrix) verdict {
 	v.Problems = append(v.Problems, m.Gossip.Problems...)
 	v.Problems = append(v.Problems, m.Scrape.Source.Warnings...)
 	v.Problems = append(v.Problems, m.Config.Warnings...)
+	v.Problems = append(v.Problems, m.Uploads.Warnings...)
+	v.attend(m, configs)
 	if n := m.Config.NeedsRestart; len(n) > 0 {
 		v.Problems = append(v.Problems, fmt.Sprintf("ringside.yml: changes of %s take effect only at the next start", several(n, maxReasons)))
 	}
@@ -44,6 +46,28 @@ func newVerdict(m *Model, x matrix) verdict {
 		v.Problems = append(v.Problems, m.Security.Error)
 	}
 	return v
+}
+
+// attend tells of what breaks nothing here, and may be on the way to.
+func (v *verdict) attend(m *Model, configs []configGroup) {
+	sources := 0
+	for _, c := range configs {
+		if c.Hash != "" {
+			sources++
+		}
+	}
+	if sources > 1 {
+		v.Problems = append(v.Problems, fmt.Sprintf("members run %d different sources, as they do while one is rolled out: see Configuration", sources))
+	}
+	var refused []string
+	for _, j := range m.Scrape.Jobs {
+		if j.Invalid > 0 {
+			refused = append(refused, fmt.Sprintf("%s (%s)", shown(j.Job), number(j.Invalid)))
+		}
+	}
+	if len(refused) > 0 {
+		v.Problems = append(v.Problems, "targets that Prometheus refuses, for want of an address, say, in job "+several(refused, maxReasons))
+	}
 }
 
 // add puts a part into the line. It is bad if there are reasons.
