@@ -263,6 +263,9 @@ func (a *Agent) outlive(stop context.Context) error {
 	level.Info(a.logger).Log("msg", "waiting for prometheus to go", "shutdown_wait", a.outlives.wait)
 	if gone := a.outlives.await(stop); !gone {
 		level.Info(a.logger).Log("msg", "prometheus goes on without this sidecar")
+		if a.uploads.flushes {
+			return fmt.Errorf("upload: Prometheus has not gone within uploader.shutdown_wait (%s): its head is not in the bucket", a.outlives.wait)
+		}
 		return nil
 	}
 	return a.uploads.finish(stop)

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/fileutil"
 
 	"github.com/ringside-project/ringside/agent"
 	"github.com/ringside-project/ringside/config"
@@ -292,6 +293,35 @@ func TestLastUploads(t *testing.T) {
 	for _, want := range []string{`"prometheus_replica": "a"`, `"region": "eu"`, `"numSamples": 1`} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("no %s in meta.json:\n%s", want, text)
+		}
+	}
+}
+
+// TestHeadLeftBehind wants the end to be no success while a Prometheus that goes on holds the head.
+func TestHeadLeftBehind(t *testing.T) {
+	for _, tc := range []struct{ uploader, want string }{
+		{"bucket: {type: FILESYSTEM, config: {directory: bucket}}, shutdown_wait: 1s", "Prometheus has not gone within uploader.shutdown_wait (1s): its head is not in the bucket"},
+		{"bucket: {type: FILESYSTEM, config: {directory: bucket}}, shutdown_wait: 1s, flush_on_shutdown: false", ""},
+		{"shutdown_wait: 1s", ""},
+	} {
+		dir := t.TempDir()
+		file(t, dir, "prometheus.yml", "global: {external_labels: {region: eu}}\nscrape_configs: []\n")
+		if err := os.Mkdir(filepath.Join(dir, "data"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		lock, _, err := fileutil.Flock(filepath.Join(dir, "data", "lock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := start(t, agent.Options{ConfigFile: file(t, dir, "ringside.yml", fmt.Sprintf(plainYML, closedPort(t))+"uploader: {"+tc.uploader+"}\n")})
+		s.await("/-/healthy", "healthy")
+		err = s.stop()
+		s.stop = func() error { return nil } // it has ended, as it should
+		if (err != nil) != (tc.want != "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v", tc.uploader, err)
+		}
+		if err := lock.Release(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

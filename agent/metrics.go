@@ -43,7 +43,7 @@ func registerMetrics(reg prometheus.Registerer, s *state) {
 	}, func() float64 { return number(s.scrape.Status().Frozen) })
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "ringside_capacity_series",
-		Help: "Series above which this member adopts no more targets; 0 when there is no cap.",
+		Help: "scrape.capacity_series of this member: its weight in sharing out the targets, not yet a limit; 0 when not given.",
 	}, func() float64 { return float64(s.config().inForce.Scrape.CapacitySeries) })
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "ringside_cluster_load_ratio",

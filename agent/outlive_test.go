@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,6 +49,7 @@ func TestOutlivePrometheus(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				defer runtime.KeepAlive(lock) // what is collected is closed, and lets go
 				start := time.Now()
 				past := func(d time.Duration) bool { return time.Since(start) >= d }
 				at := func(d time.Duration, do func() error) {

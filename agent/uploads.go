@@ -30,8 +30,9 @@ type carrier interface {
 // left once it has gone.
 type uploads struct {
 	carrier
-	told   *told
-	logger log.Logger
+	told    *told
+	flushes bool // the head is to be in the bucket in the end
+	logger  log.Logger
 
 	quit  context.Context // ends Run, for finish
 	end   context.CancelFunc
@@ -137,7 +138,9 @@ func (a *Agent) newUploads(cfg *config.Config, logger log.Logger, reg prometheus
 	if err != nil {
 		return nil, err
 	}
-	return newUploads(up, t, logger), nil
+	u := newUploads(up, t, logger)
+	u.flushes = cfg.Uploader.Enabled() && cfg.Uploader.FlushOnShutdown
+	return u, nil
 }
 
 // uploaderOptions are those that do not depend on a cluster.

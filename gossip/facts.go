@@ -27,7 +27,7 @@ type Facts struct {
 	PrometheusReady bool
 	Targets         int   // owned
 	Series          int64 // scraped
-	CapacitySeries  int64 // 0 = no cap
+	CapacitySeries  int64 // 0: not given
 	ConfigHash      uint64
 	View            uint64 // digest of the view it decides with
 	AppliedView     uint64 // digest of the view its Prometheus has been seen to scrape

@@ -122,7 +122,7 @@ func (s *Sharding) Validate() error {
 		return fmt.Errorf("scrape.replicas: %d; at least 1 member must scrape each target", s.Replicas)
 	}
 	if s.CapacitySeries < 0 {
-		return fmt.Errorf("scrape.capacity_series: %d; give a number of series, or 0 for no cap", s.CapacitySeries)
+		return fmt.Errorf("scrape.capacity_series: %d; give a number of series, or 0 to give none", s.CapacitySeries)
 	}
 	seen := map[string]bool{}
 	for i, j := range s.Jobs {

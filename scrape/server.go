@@ -298,7 +298,7 @@ func (s *server) load(ctx context.Context, a attempt) attempt {
 	if !info.ReloadConfigSuccess || !seen && !loaded.After(written) && !info.StartTime.After(written) {
 		if a.err = s.reload(ctx); a.err != nil {
 			if errors.Is(a.err, errLifecycleOff) {
-				a.err = fmt.Errorf("%w: waiting for its --config.auto-reload-interval", a.err)
+				a.err = fmt.Errorf("%w: waiting for its own reload, which needs --config.auto-reload", a.err)
 			}
 			return a
 		}
