@@ -199,16 +199,19 @@ func TestOutOfOrderWindow(t *testing.T) {
 		dir, bkt := t.TempDir(), objstore.NewInMemBucket()
 		a := write(t, dir, origin, origin+2*hour, "a")
 		u := made(t, dir, bkt, func(u *Uploader) {
-			u.opts.OutOfOrderWindow = func() time.Duration { return time.Hour }
+			u.opts.OutOfOrderWindow = func() time.Duration { return 2 * time.Hour }
 		})
 		start(t, u)
 		time.Sleep(time.Hour)
-		expect(t, u, a, stateWaiting, "more samples for its time may come until Prometheus has cut a block that goes until ")
+		expect(t, u, a, stateWaiting, "more samples for its time may come until Prometheus cuts a block with its head beyond ")
 		b := recut(t, dir, write(t, dir, origin+2*hour, origin+4*hour, "a"))
 		late := recut(t, dir, reshape(t, dir, write(t, dir, origin, origin+2*hour, "late"), func(m *tsdb.BlockMeta) { m.Compaction.SetOutOfOrder() }))
 		want := join(read(t, filepath.Join(dir, a.String())), read(t, filepath.Join(dir, late.String())))
 		time.Sleep(9 * time.Minute)
 		expect(t, u, a, stateWaiting, "10m0s ago are waited for")
+		if st := u.Status(); st.LagSeconds == 0 || st.OverdueSeconds != 0 {
+			t.Errorf("lag %v, overdue %v; only the former counts the wait", st.LagSeconds, st.OverdueSeconds)
+		}
 		time.Sleep(2 * time.Minute)
 		expect(t, u, a, stateMerged, "")
 		expect(t, u, late, stateMerged, "")

@@ -31,6 +31,9 @@ func (e *engine) publish(now time.Time) {
 		if needed(v.State) || v.State == plan.Within {
 			st.LagSeconds = max(st.LagSeconds, now.Sub(f.Cut()).Seconds())
 		}
+		if v.State == plan.Due || v.State == plan.Held {
+			st.OverdueSeconds = max(st.OverdueSeconds, now.Sub(v.Since).Seconds())
+		}
 	}
 	for id, err := range e.here.broken {
 		st.Blocks = append(st.Blocks, BlockStatus{ULID: id.String(), State: stateRefused, Reason: err.Error(), Sources: []string{}})

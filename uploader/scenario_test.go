@@ -95,8 +95,8 @@ func TestNotTakenAway(t *testing.T) {
 		why.set(errors.New("prometheus.yml has not been read"))
 		time.Sleep(time.Minute)
 		expect(t, u, a, stateRefused, "the external labels are not known yet: prometheus.yml has not")
-		if lag := u.Status().LagSeconds; lag < 60 {
-			t.Errorf("lag %v", lag)
+		if st := u.Status(); st.LagSeconds < 60 || st.OverdueSeconds != st.LagSeconds {
+			t.Errorf("lag %v, overdue %v", st.LagSeconds, st.OverdueSeconds)
 		}
 		external.set(labels.FromStrings("cluster", "new"))
 		why.set(nil)
@@ -105,8 +105,8 @@ func TestNotTakenAway(t *testing.T) {
 			t.Errorf("still staged: %v", left)
 		}
 		sameContent(t, bkt, want)
-		if lag := u.Status().LagSeconds; lag != 0 {
-			t.Errorf("lag %v", lag)
+		if st := u.Status(); st.LagSeconds != 0 || st.OverdueSeconds != 0 {
+			t.Errorf("lag %v, overdue %v", st.LagSeconds, st.OverdueSeconds)
 		}
 	})
 }

@@ -162,7 +162,7 @@ func TestVerdict(t *testing.T) {
 		{"bucket away", func(m *page.Model) { m.Uploads.Bucket = &uploader.BucketStatus{Error: "no such host"} }, "uploads not current", "no such host"},
 		{"bucket not asked", func(m *page.Model) { m.Uploads.Bucket = &uploader.BucketStatus{} }, "uploads not current", "has not answered yet"},
 		{"late block", func(m *page.Model) {
-			m.Uploads = uploader.Status{Bucket: &uploader.BucketStatus{Reachable: true}, LagSeconds: 3600}
+			m.Uploads = uploader.Status{Bucket: &uploader.BucketStatus{Reachable: true}, LagSeconds: 9000, OverdueSeconds: 3600}
 		}, "uploads not current", "waited for the bucket for 60 min"},
 		{"refused block", func(m *page.Model) {
 			m.Uploads = uploader.Status{Bucket: &uploader.BucketStatus{Reachable: true}, Blocks: []uploader.BlockStatus{{State: "refused"}}}

@@ -143,7 +143,7 @@ func (v *verdict) targets(m *Model) {
 	v.add(plural(pending, "hand-over pending", "hand-overs pending"), waiting)
 }
 
-// lateUpload is how long a complete block may wait for the bucket: several tries.
+// lateUpload is how long a block that is due may wait for the bucket: several tries.
 const lateUpload = 15 * time.Minute
 
 func (v *verdict) uploads(m *Model) {
@@ -158,8 +158,8 @@ func (v *verdict) uploads(m *Model) {
 	} else if !u.Bucket.Reachable {
 		reasons = append(reasons, "the bucket has not answered yet")
 	}
-	if u.LagSeconds > lateUpload.Seconds() {
-		reasons = append(reasons, fmt.Sprintf("a block has waited for the bucket for %s", seconds(u.LagSeconds)))
+	if u.OverdueSeconds > lateUpload.Seconds() {
+		reasons = append(reasons, fmt.Sprintf("a block has waited for the bucket for %s", seconds(u.OverdueSeconds)))
 	}
 	states := map[string]int{}
 	for _, b := range u.Blocks {

@@ -44,7 +44,7 @@ func BenchmarkFilesystem(b *testing.B) {
 			compare(b, p, other.name, func(to string) error {
 				return p.upload(b, &bucket.Config{Type: "FILESYSTEM", Config: map[string]any{"directory": to}})
 			}, func(to string) error {
-				return exec.CommandContext(b.Context(), "sh", "-c", other.script, p.dir, to).Run()
+				return exec.CommandContext(b.Context(), "sh", "-c", other.script, p.block.Dir, to).Run()
 			})
 		})
 	}
@@ -98,19 +98,18 @@ func compare(b *testing.B, p *payload, other string, ours, theirs func(to string
 
 // payload is a block, of whose files only the sizes matter.
 type payload struct {
-	dir   string
-	meta  *block.Meta
+	block *block.Block
+	files []string
 	bytes int64
 }
 
 func newPayload(b *testing.B) *payload {
 	b.Helper()
-	p := &payload{dir: b.TempDir()}
-	blk := &block.Block{Dir: p.dir}
-	blk.Meta.BlockMeta = tsdb.BlockMeta{Version: 1, ULID: ulid.MustNew(1, bytes.NewReader(make([]byte, 16))), MaxTime: 1}
+	p := &payload{block: &block.Block{Dir: b.TempDir()}}
+	p.block.Meta.BlockMeta = tsdb.BlockMeta{Version: 1, ULID: ulid.MustNew(1, bytes.NewReader(make([]byte, 16))), MaxTime: 1}
 	random := rand.NewChaCha8([32]byte{})
 	for name, size := range map[string]int64{"chunks/000001": 128 << 20, "chunks/000002": 128 << 20, "index": 64 << 20} {
-		file := filepath.Join(p.dir, name)
+		file := filepath.Join(p.block.Dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
 			b.Fatal(err)
 		}
@@ -121,34 +120,33 @@ func newPayload(b *testing.B) *payload {
 		if err = errors.Join(err, f.Close()); err != nil {
 			b.Fatal(err)
 		}
+		p.files = append(p.files, name)
 		p.bytes += size
-	}
-	var err error
-	if p.meta, err = block.Describe(b.Context(), blk, nil); err != nil {
-		b.Fatal(err)
 	}
 	return p
 }
 
-// upload is what the uploader does.
+// upload is what the uploader does: it takes the hashes, and carries all there.
 func (p *payload) upload(b *testing.B, c *bucket.Config) error {
 	bkt, err := bucket.Open(c, log.NewNopLogger())
 	if err != nil {
 		return err
 	}
-	return errors.Join(ship.New(bkt, filesAtOnce).Upload(b.Context(), p.dir, p.meta, func(int64) {}), bkt.Close())
+	defer bkt.Close()
+	meta, err := block.Describe(b.Context(), p.block, nil)
+	if err != nil {
+		return err
+	}
+	return ship.New(bkt, filesAtOnce).Upload(b.Context(), p.block.Dir, meta, func(int64) {})
 }
 
 // send is what a client that does nothing else would do.
 func (p *payload) send(ctx context.Context, client *minio.Client, to string) error {
 	var sending sync.WaitGroup
-	failed := make([]error, len(p.meta.Thanos.Files))
-	for i, f := range p.meta.Thanos.Files {
-		if f.Hash == nil {
-			continue
-		}
+	failed := make([]error, len(p.files))
+	for i, name := range p.files {
 		sending.Go(func() {
-			_, failed[i] = client.FPutObject(ctx, "blocks", path.Join(to, f.RelPath), filepath.Join(p.dir, f.RelPath),
+			_, failed[i] = client.FPutObject(ctx, "blocks", path.Join(to, name), filepath.Join(p.block.Dir, name),
 				minio.PutObjectOptions{NumThreads: 4, PartSize: 64 << 20})
 		})
 	}

@@ -83,6 +83,7 @@ const (
 // Verdict is a block's state, and why, for a person.
 type Verdict struct {
 	State   State
+	Since   time.Time // of what is due or held: when it became due
 	Reason  string
 	LeftOut bool // the bucket has other samples for a part of its time, which Reason names; that part is not uploaded
 }

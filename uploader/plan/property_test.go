@@ -204,6 +204,13 @@ func (w *world) converge() {
 	w.t.Fatal("it goes on and on")
 }
 
+// checkInTime fails if a block was put up before all of its time had been cut.
+func (w *world) checkInTime() {
+	if len(w.marked) > 0 {
+		w.t.Errorf("%d blocks went up too early, and were replaced", len(w.marked))
+	}
+}
+
 // checkStored fails unless Thanos finds each sample once.
 func (w *world) checkStored(want []sample) {
 	count := map[sample]int{}
@@ -251,6 +258,7 @@ func TestAllOfAPrometheus(t *testing.T) {
 				}
 			}
 		}
+		w.checkInTime()
 		w.closed = true
 		w.converge()
 		w.checkStored(w.cutAll)

@@ -77,11 +77,12 @@ func (p *planner) place(pieces []piece, span Span) {
 			}
 		}
 	}
-	verdict := Verdict{State: Due}
-	if reason := p.waits(group, span); reason != "" {
+	since, reason := p.waits(group, span)
+	verdict := Verdict{State: Due, Since: since}
+	if reason != "" {
 		verdict = Verdict{State: Waiting, Reason: reason}
 	} else if p.Hold != "" {
-		verdict = Verdict{State: Held, Reason: p.Hold}
+		verdict = Verdict{State: Held, Since: since, Reason: p.Hold}
 	}
 	for _, x := range group {
 		v := verdict
@@ -139,17 +140,20 @@ func with(ids []ulid.ULID, more ...ulid.ULID) []ulid.ULID {
 	return ids
 }
 
-// waits says why the pieces have to wait for others that may overlap them;
-// empty: they need not.
-func (p *planner) waits(group []piece, span Span) string {
+// waits says why the pieces have to wait for others that may overlap them, or, with
+// an empty reason, since when they need not.
+func (p *planner) waits(group []piece, span Span) (since time.Time, reason string) {
 	late := p.OutOfOrderWindow > 0
 	alone := !late
 	for _, x := range group {
 		late = late || x.Kind == OutOfOrder
 		alone = alone && x.Kind == InOrder
+		if x.Cut.After(since) {
+			since = x.Cut
+		}
 	}
 	if p.Closed || alone {
-		return ""
+		return since, ""
 	}
 	end := ceil(span.Max, p.BlockRange.Milliseconds()) + p.OutOfOrderWindow.Milliseconds()
 	age := time.Duration(0)
@@ -157,17 +161,20 @@ func (p *planner) waits(group []piece, span Span) string {
 		age = settle
 	}
 	cut, soon := p.closedBy(group[0].labels, end)
-	switch {
+	switch open := cut.Add(age); {
 	case cut.IsZero():
-		return fmt.Sprintf("more samples for its time may come until Prometheus has cut a block that goes until %s", clock(end))
-	case p.Now.Sub(cut) < age:
-		return fmt.Sprintf("out-of-order samples for its time may still be cut: block %s was cut at %s, %s ago are waited for", soon, clock(cut.UnixMilli()), age)
+		return since, fmt.Sprintf("more samples for its time may come until Prometheus cuts a block with its head beyond %s", clock(end))
+	case p.Now.Before(open):
+		return since, fmt.Sprintf("out-of-order samples for its time may still be cut: block %s was cut at %s, %s ago are waited for", soon, clock(cut.UnixMilli()), age)
+	case open.After(since):
+		since = open
 	}
-	return ""
+	return since, ""
 }
 
-// closedBy finds the in-order block that was cut first of those that reach end:
-// no sample before end follows it, but for those that are cut right after it.
+// closedBy finds the in-order block that was cut first of those by whose cut the head
+// had reached end: with the out-of-order window in end, no sample of the time that is
+// asked for follows it, but for those that are cut right after it.
 func (p *planner) closedBy(labels string, end int64) (cut time.Time, id ulid.ULID) {
 	earlier := func(at time.Time, by ulid.ULID) {
 		if cut.IsZero() || at.Before(cut) {
@@ -175,14 +182,25 @@ func (p *planner) closedBy(labels string, end int64) (cut time.Time, id ulid.ULI
 		}
 	}
 	for _, c := range p.blocks {
-		if c.Kind == InOrder && c.Span.Max >= end && !p.fromTheFuture(c.Span) {
+		if c.Kind == InOrder && p.reached(c.Span.Max, c.Cut) >= end && !p.fromTheFuture(c.Span) {
 			earlier(c.Cut, c.ID)
 		}
 	}
 	for _, r := range p.Remote {
-		if r.InOrder && !r.Downsampled && r.Labels == labels && r.Span.Max >= end {
-			earlier(ulid.Time(r.ID.Time()), r.ID)
+		at := ulid.Time(r.ID.Time())
+		if r.InOrder && !r.Downsampled && r.Labels == labels && p.reached(r.Span.Max, at) >= end {
+			earlier(at, r.ID)
 		}
 	}
 	return cut, id
+}
+
+// reached tells how far the head went when an in-order block was cut that ends there: Prometheus
+// cuts when half a block range follows it (tsdb's Head.compactable). What was cut sooner is of a flush.
+func (p *planner) reached(end int64, cut time.Time) int64 {
+	half := p.BlockRange.Milliseconds() / 2
+	if cut.UnixMilli()-end < half {
+		return end
+	}
+	return end + half
 }
