@@ -92,7 +92,7 @@ func (m *mixed) shows(server string, d dashboard) error {
 	for _, p := range d.drawn() {
 		for _, target := range p.Targets {
 			for _, values := range []map[string]string{all, chosen} {
-				if err := m.draws(server, fill(target.Expr, values), !target.Instant); err != nil {
+				if err := m.draws(server, fill(target.Expr, values), !target.Instant); err != nil && !otherDiscoveries.MatchString(target.Expr) {
 					return fmt.Errorf("panel %q: %w", p.Title, err)
 				}
 			}

@@ -144,6 +144,44 @@ func TestRequest(t *testing.T) {
 	}
 }
 
+// TestLag: a sidecar that was restarted in an outage says how far behind the
+// upstream is before that has acknowledged anything; after that, the newest
+// acknowledged sample counts.
+func TestLag(t *testing.T) {
+	for _, outage := range []int{http.StatusServiceUnavailable, http.StatusUnauthorized} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, "endpoints: [http://a/]")
+			status := outage
+			r.transport = memory{"a": func(received) reply { return reply{status: status} }}
+			want := func(when string, lag time.Duration) {
+				t.Helper()
+				if got := r.metric(t, "ringside_relay_lag_seconds", ""); got != lag.Seconds() || r.Status().LagSeconds != got {
+					t.Errorf("%d, %s: lag %v, want %v", outage, when, got, lag.Seconds())
+				}
+			}
+			minute := make([]float64, 60_001) // a sample each millisecond
+			old, newer := points(1), []point{{labels: []string{"__name__", "m1"}, values: minute}}
+			time.Sleep(time.Until(time.UnixMilli(sampleTime).Add(time.Hour)))
+			want("nothing sent", 0)
+			r.deliver(t, wire.V1)
+			want("metadata not taken", 0)
+			r.deliver(t, wire.V1, old...)
+			want("not taken", time.Hour)
+			time.Sleep(time.Minute)
+			r.deliver(t, wire.V1, newer...)
+			want("still not taken", 61*time.Minute)
+			status = http.StatusNoContent
+			time.Sleep(time.Minute)
+			r.deliver(t, wire.V1, newer...)
+			want("taken", 61*time.Minute)
+			status = outage
+			time.Sleep(time.Minute)
+			r.deliver(t, wire.V1, old...)
+			want("not taken again", 62*time.Minute)
+		})
+	}
+}
+
 // TestFallback: an upstream that does not speak 2.0 gets 1.0, at once and from then on.
 func TestFallback(t *testing.T) {
 	old := func(status int) func(received) reply {

@@ -76,7 +76,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 func (m *Metrics) lag(upstream string, seconds func() float64) {
 	m.auto.NewGaugeFunc(prometheus.GaugeOpts{
 		Name:        "ringside_relay_lag_seconds",
-		Help:        "Age of the newest sample that the upstream has acknowledged. 0 before the first.",
+		Help:        "Age of the newest sample that the upstream has acknowledged; before the first, of the first batch that was not taken. 0 if there is neither.",
 		ConstLabels: prometheus.Labels{"upstream": upstream},
 	}, seconds)
 }

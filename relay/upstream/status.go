@@ -14,7 +14,7 @@ type Status struct {
 	ProtobufMessage string           `json:"protobuf_message"`  // as configured
 	Sending         string           `json:"sending,omitempty"` // the message last sent
 	Samples         map[string]int64 `json:"samples"`           // by outcome, since the start
-	LagSeconds      float64          `json:"lag_seconds"`       // age of the newest acknowledged sample; 0 before the first
+	LagSeconds      float64          `json:"lag_seconds"`       // age of the newest acknowledged sample; before the first, of the first batch not taken; 0 if there is neither
 	LastError       string           `json:"last_error,omitempty"`
 	LastErrorTime   *time.Time       `json:"last_error_time,omitempty"`
 	Hashring        *hashringStatus  `json:"hashring,omitempty"`

@@ -57,10 +57,11 @@ type Upstream struct {
 	source        source
 	placement     atomic.Pointer[placement]
 
-	onlyV1  atomic.Int64               // Unix time in ns until which 2.0 is not sent
-	sending atomic.Int32               // version of the message last sent; 0: none yet
-	newest  atomic.Int64               // Unix time in ms of the newest acknowledged sample; 0: none yet
-	books   [outcomeKinds]atomic.Int64 // samples by outcome
+	onlyV1   atomic.Int64               // Unix time in ns until which 2.0 is not sent
+	sending  atomic.Int32               // version of the message last sent; 0: none yet
+	newest   atomic.Int64               // Unix time in ms of the newest acknowledged sample; 0: none yet
+	notTaken atomic.Int64               // Unix time in ms of the newest sample in the first batch not taken whole; 0: none yet
+	books    [outcomeKinds]atomic.Int64 // samples by outcome
 
 	mu        sync.Mutex
 	lastError string
@@ -183,16 +184,25 @@ func (u *Upstream) acknowledge(newest int64) {
 	}
 }
 
+// lag is how old the newest acknowledged sample is. What a sidecar acknowledged
+// before it was restarted it does not know: until it has something acknowledged,
+// the first batch that was not taken stands in, since Prometheus sends in order
+// and waits there. 0: nothing has been sent, or nothing went wrong yet.
 func (u *Upstream) lag() time.Duration {
-	newest := u.newest.Load()
-	if newest == 0 {
+	from := u.newest.Load()
+	if from == 0 {
+		from = u.notTaken.Load()
+	}
+	if from == 0 {
 		return 0
 	}
-	return max(time.Since(time.UnixMilli(newest)), 0)
+	return max(time.Since(time.UnixMilli(from)), 0)
 }
 
-func (u *Upstream) fail(reason string) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.lastError, u.failedAt = reason, time.Now()
+// fail notes why the batch was not taken whole.
+func (d *delivery) fail(reason string) {
+	d.notTaken.CompareAndSwap(0, min(d.batch.Newest(), time.Now().UnixMilli()))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lastError, d.failedAt = reason, time.Now()
 }

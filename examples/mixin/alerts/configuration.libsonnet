@@ -1,4 +1,5 @@
 // Can members read, write and load what they should run with.
+local discovery = import '../discovery.libsonnet';
 local group = import 'group.libsonnet';
 
 {
@@ -34,24 +35,15 @@ local group = import 'group.libsonnet';
         {
           alert: 'RingsideDiscoveryFailing',
           severity: 'warning',
-          expr: |||
-            (
-                rate(ringside_prometheus_sd_kubernetes_failures_total{%(ringsideSelector)s}[5m])
-              or
-                rate(ringside_prometheus_sd_http_failures_total{%(ringsideSelector)s}[5m])
-              or
-                rate(ringside_prometheus_sd_dns_lookup_failures_total{%(ringsideSelector)s}[5m])
-              or
-                rate(ringside_prometheus_sd_consul_rpc_failures_total{%(ringsideSelector)s}[5m])
-              or
-                rate(ringside_prometheus_sd_file_read_errors_total{%(ringsideSelector)s}[5m])
-              or
-                ringside_prometheus_sd_failed_configs{%(ringsideSelector)s}
-            ) > 0
-          |||,
+          // Each compared by itself: a or b is a wherever both are there, be it 0. The
+          // window is longer than what those that poll wait, 5 minutes with some.
+          expr: std.join('\n  or\n', [
+            'sum by (%%(clusterLabel)s, %%(memberLabel)s) (rate(ringside_prometheus_sd_%s_total{%%(ringsideSelector)s}[10m])) > 0' % counter
+            for counter in std.objectFields(discovery.own) + [discovery.polled]
+          ] + ['sum by (%(clusterLabel)s, %(memberLabel)s) (ringside_prometheus_sd_failed_configs{%(ringsideSelector)s}) > 0']),
           'for': '15m',
           summary: 'Service discovery of {{ $labels.%(memberLabel)s }} fails.',
-          description: 'For 15 minutes a service discovery of {{ $labels.%(memberLabel)s }} has been failing. Known targets stay; new ones are not found.',
+          description: 'For 15 minutes a service discovery of {{ $labels.%(memberLabel)s }} has been failing; its log and the fleet dashboard say which. Known targets stay; new ones are not found.',
         },
         {
           alert: 'RingsideInvalidTargets',

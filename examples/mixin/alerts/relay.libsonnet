@@ -9,12 +9,12 @@ local group = import 'group.libsonnet';
           alert: 'RingsideRelayUpstreamDown',
           severity: 'critical',
           expr: |||
-            sum by (%(clusterLabel)s, %(memberLabel)s, upstream) (rate(ringside_relay_samples_total{%(ringsideSelector)s, outcome="failed"}[5m])) > 0
+            sum by (%(clusterLabel)s, %(memberLabel)s, upstream) (rate(ringside_relay_samples_total{%(ringsideSelector)s, outcome=~"failed|rejected"}[5m])) > 0
               unless
             sum by (%(clusterLabel)s, %(memberLabel)s, upstream) (rate(ringside_relay_samples_total{%(ringsideSelector)s, outcome="delivered"}[5m])) > 0
           |||,
           summary: 'Upstream {{ $labels.upstream }} takes nothing from {{ $labels.%(memberLabel)s }}.',
-          description: 'For 5 minutes all that {{ $labels.%(memberLabel)s }} has sent to {{ $labels.upstream }} has failed. Prometheus keeps the samples of required upstreams for about two hours; those for a best-effort one are dropped when its queue is full.',
+          description: 'For 5 minutes nothing that {{ $labels.%(memberLabel)s }} has sent to {{ $labels.upstream }} has been written. While a required upstream is down or answers 5xx or 429, Prometheus keeps its samples for about two hours, and all other upstreams wait with it; for a best-effort one they are dropped when its queue is full. What it answers with another 4xx, as after a change of credentials, is lost at once.',
         },
         {
           alert: 'RingsideRelayLagging',
@@ -25,7 +25,7 @@ local group = import 'group.libsonnet';
             sum by (%(clusterLabel)s, %(memberLabel)s) (ringside_targets{%(ringsideSelector)s, phase!="unowned"}) > 0
           |||,
           summary: 'Upstream {{ $labels.upstream }} is behind for {{ $labels.%(memberLabel)s }}.',
-          description: 'The newest sample of {{ $labels.%(memberLabel)s }} that {{ $labels.upstream }} has acknowledged is {{ $value | humanizeDuration }} old.',
+          description: 'The newest sample of {{ $labels.%(memberLabel)s }} that {{ $labels.upstream }} has acknowledged is {{ $value | humanizeDuration }} old. A required upstream that is down holds up all the others: look first for one that fails.',
         },
         {
           alert: 'RingsideRelayNearLoss',
@@ -36,7 +36,7 @@ local group = import 'group.libsonnet';
             sum by (%(clusterLabel)s, %(memberLabel)s) (ringside_targets{%(ringsideSelector)s, phase!="unowned"}) > 0
           |||,
           summary: 'Samples of {{ $labels.%(memberLabel)s }} for {{ $labels.upstream }} are about to be lost.',
-          description: '{{ $labels.upstream }} is {{ $value | humanizeDuration }} behind for {{ $labels.%(memberLabel)s }}. Prometheus keeps about two hours in its write-ahead log; what is older is never sent.',
+          description: '{{ $labels.upstream }} is {{ $value | humanizeDuration }} behind for {{ $labels.%(memberLabel)s }}, by its own fault or held up by a required upstream that is down. Prometheus keeps about two hours in its write-ahead log; what is older is never sent.',
         },
         {
           alert: 'RingsideRelaySamplesRejected',
@@ -83,12 +83,11 @@ local group = import 'group.libsonnet';
         {
           alert: 'RingsideRelayRequestsRejected',
           severity: 'warning',
+          // Each compared by itself: both have the same reasons from the start.
           expr: |||
-            (
-                rate(ringside_relay_rejected_requests_total{%(ringsideSelector)s, reason!="overloaded"}[5m])
+            rate(ringside_relay_rejected_requests_total{%(ringsideSelector)s, reason!="overloaded"}[5m]) > 0
               or
-                rate(ringside_feedback_rejected_requests_total{%(ringsideSelector)s}[5m])
-            ) > 0
+            rate(ringside_feedback_rejected_requests_total{%(ringsideSelector)s}[5m]) > 0
           |||,
           'for': '10m',
           summary: 'Sidecar {{ $labels.%(memberLabel)s }} cannot take what it is sent.',

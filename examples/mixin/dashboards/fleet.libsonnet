@@ -1,4 +1,5 @@
 // Who is there, who scrapes what, and do they agree.
+local discovery = import '../discovery.libsonnet';
 local g = import 'grafana.libsonnet';
 local queries = import 'queries.libsonnet';
 
@@ -179,16 +180,12 @@ local queries = import 'queries.libsonnet';
       ) + q.status,
       g.graph(
         'Discovery failures',
-        'Failed requests of service discoveries to what they ask.',
+        'Failed requests of service discoveries to what they ask. Those that poll are shown by mechanism.',
         [
-          q.target('sum(rate(ringside_prometheus_sd_%s_total{%%(members)s}[$__rate_interval]))' % m[0], m[1])
-          for m in [
-            ['kubernetes_failures', 'kubernetes'],
-            ['http_failures', 'http'],
-            ['dns_lookup_failures', 'dns'],
-            ['consul_rpc_failures', 'consul'],
-            ['file_read_errors', 'file'],
-          ]
+          q.target('sum(rate(ringside_prometheus_sd_%s_total{%%(members)s}[$__rate_interval]))' % counter, discovery.own[counter])
+          for counter in std.objectFields(discovery.own)
+        ] + [
+          q.target('sum by (mechanism) (rate(ringside_prometheus_sd_%s_total{%%(members)s, mechanism!~"dns|http"}[$__rate_interval]))' % discovery.polled, '{{mechanism}}'),
         ],
         unit='ops'
       ),

@@ -16,7 +16,7 @@ local queries = import 'queries.libsonnet';
       ),
       g.stat(
         'Lag',
-        'Age of the newest sample that an upstream has acknowledged, of the worst member and upstream. 0 before the first.',
+        'Age of the newest sample that an upstream has acknowledged, of the worst member and upstream. Before there is one, that of the first batch that was not taken; 0 if there is neither.',
         q.now('max(ringside_relay_lag_seconds{%(members)s, upstream=~"$upstream"})'),
         unit='s',
         thresholds=g.steps([[c.relayLagSeconds, 'yellow'], [c.relayLossSeconds, 'red']])
@@ -59,7 +59,7 @@ local queries = import 'queries.libsonnet';
       ) + g.half,
       g.graph(
         'Lag',
-        'Age of the newest sample that an upstream has acknowledged, of each member.',
+        'Age of the newest sample that an upstream has acknowledged, of each member. A required upstream that is down holds up all the others: the one that fails is to be mended.',
         [q.target('max by (%(memberLabel)s, upstream) (ringside_relay_lag_seconds{%(members)s, upstream=~"$upstream"})', '{{%(memberLabel)s}} {{upstream}}')],
         unit='s'
       ) + g.limit(c.relayLagSeconds) + q.status + g.half,
