@@ -193,6 +193,7 @@ func TestMake(t *testing.T) {
 		{"merged here, beside time that has nothing", []plan.Block{a, half, merged("m", half.ID, id("m", 0), a)}, []plan.Remote{up("h", 0, 1, half), {Span: plan.Span{Min: at(1), Max: at(2)}, Of: []ulid.ULID{a.ID, o.ID}, Labels: "{}"}}, closed, "upload m [0,2) for h, a within, h up"},
 		{"merged here, when a part of an earlier one was up", []plan.Block{half, o, merged("m", half.ID, o.ID, half), merged("n", half.ID, quarter.ID, half)}, []plan.Remote{up("h", 0, 1, half), quarter}, closed, "upload n [0,2) for h q, h up, m within, o within"},
 		{"early series wait", []plan.Block{e}, nil, nil, "e waiting"},
+		{"for all of their window", []plan.Block{e, cut("a", 0, 1.5, when(9))}, nil, nil, "a waiting, e waiting"},
 		{"for the rest of their window", []plan.Block{e, a}, nil, nil, "merge e+a [0,2)"},
 		{"or a later one", []plan.Block{e, b}, nil, nil, "upload e [0,2), upload b [2,4)"},
 

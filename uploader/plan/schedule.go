@@ -155,7 +155,7 @@ func (p *planner) waits(group []piece, span Span) (since time.Time, reason strin
 	if p.Closed || alone {
 		return since, ""
 	}
-	end := ceil(span.Max, p.BlockRange.Milliseconds()) + p.OutOfOrderWindow.Milliseconds()
+	end := ceil(span.Max, p.BlockRange.Milliseconds())
 	age := time.Duration(0)
 	if late {
 		age = settle
@@ -163,7 +163,7 @@ func (p *planner) waits(group []piece, span Span) (since time.Time, reason strin
 	cut, soon := p.closedBy(group[0].labels, end)
 	switch open := cut.Add(age); {
 	case cut.IsZero():
-		return since, fmt.Sprintf("more samples for its time may come until Prometheus cuts a block with its head beyond %s", clock(end))
+		return since, fmt.Sprintf("more samples for its time may come until Prometheus cuts a block with its head beyond %s", clock(end+p.OutOfOrderWindow.Milliseconds()))
 	case p.Now.Before(open):
 		return since, fmt.Sprintf("out-of-order samples for its time may still be cut: block %s was cut at %s, %s ago are waited for", soon, clock(cut.UnixMilli()), age)
 	case open.After(since):
@@ -172,23 +172,26 @@ func (p *planner) waits(group []piece, span Span) (since time.Time, reason strin
 	return since, ""
 }
 
-// closedBy finds the in-order block that was cut first of those by whose cut the head
-// had reached end: with the out-of-order window in end, no sample of the time that is
-// asked for follows it, but for those that are cut right after it.
+// closedBy finds the in-order block that was cut first of those that reach end, and by whose
+// cut the head had left it behind by the out-of-order window: no sample before end follows it,
+// but for those that are cut right after it.
 func (p *planner) closedBy(labels string, end int64) (cut time.Time, id ulid.ULID) {
 	earlier := func(at time.Time, by ulid.ULID) {
 		if cut.IsZero() || at.Before(cut) {
 			cut, id = at, by
 		}
 	}
+	closes := func(to int64, cut time.Time) bool {
+		return to >= end && p.reached(to, cut) >= end+p.OutOfOrderWindow.Milliseconds()
+	}
 	for _, c := range p.blocks {
-		if c.Kind == InOrder && p.reached(c.Span.Max, c.Cut) >= end && !p.fromTheFuture(c.Span) {
+		if c.Kind == InOrder && closes(c.Span.Max, c.Cut) && !p.fromTheFuture(c.Span) {
 			earlier(c.Cut, c.ID)
 		}
 	}
 	for _, r := range p.Remote {
 		at := ulid.Time(r.ID.Time())
-		if r.InOrder && !r.Downsampled && r.Labels == labels && p.reached(r.Span.Max, at) >= end {
+		if r.InOrder && !r.Downsampled && r.Labels == labels && closes(r.Span.Max, at) {
 			earlier(at, r.ID)
 		}
 	}
