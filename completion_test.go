@@ -44,6 +44,9 @@ func TestCompletion(t *testing.T) {
 		{[]string{"--l"}, []string{"--log.level", "--log.format"}, true},
 		{[]string{"run", "--web"}, []string{"--web.listen-address", "--web.config.file", "--web.enable-lifecycle"}, false},
 		{[]string{"run", "--log.level", ""}, []string{"debug", "info", "warn", "error"}, true},
+		{[]string{"run", "--log.level", "=", "d"}, []string{"debug"}, true}, // --log.level=d, as bash parts it
+		{[]string{"run", "--log.level", "="}, []string{"debug", "info", "warn", "error"}, true},
+		{[]string{"--log.level", "=", "info", "--log.f"}, []string{"--log.format"}, true},
 		{[]string{"simulate", "--"}, []string{"--add", "--remove", "--replicas", "--capacity", "--output", "--url"}, false},
 		{[]string{"bucket", ""}, []string{"ls", "verify"}, true},
 		{[]string{"check-config", ""}, []string{""}, true}, // left to bash: files

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -71,16 +72,35 @@ func (f *configFlags) add(cmd *kingpin.CmdClause) {
 
 // command does what the arguments say.
 func command(args []string, stdout, stderr io.Writer) error {
-	app := kingpin.New("ringside", "A sidecar for stateless Prometheus servers that share their scrape targets, with nobody in charge.")
+	app, do := newApplication(stdout, stderr)
+	args = withoutEquals(args)
+	if !completesCommand(args) {
+		app.GetCommand("run").Default()
+	}
+	chosen, err := app.Parse(args)
+	if err != nil {
+		return fmt.Errorf("ringside: %w; see ringside --help", err)
+	}
+	if do[chosen] == nil {
+		return fmt.Errorf("ringside: no command %q", chosen)
+	}
+	return do[chosen]()
+}
+
+// about is what ringside --help says first.
+const about = `A sidecar for stateless Prometheus servers that share their scrape targets, with nobody in charge. ` +
+	`"ringside help run" lists the flags to run it with, "ringside help COMMAND" those of a command, "ringside --help-long" all.`
+
+// newApplication returns the command line, and what each of its commands does.
+func newApplication(stdout, stderr io.Writer) (app *kingpin.Application, do map[string]func() error) {
+	app = kingpin.New("ringside", about)
 	app.Version(version.Print("ringside"))
 	app.UsageWriter(stdout)
 	app.ErrorWriter(stderr)
 	app.HelpFlag.Short('h')
+	kingpin.BashCompletionTemplate = strings.ReplaceAll(kingpin.BashCompletionTemplate, "-- ${cur}", "-- ${cur#=}") // see withoutEquals
 
 	run, rf := addRun(app)
-	if !completesCommand(args) {
-		run.Default()
-	}
 	check := app.Command("check-config", "Check ringside.yml and the prometheus.yml that it names: exit 0, or 1 with what is wrong and what to write instead.")
 	checkFile := check.Arg("FILE", "The ringside.yml to check.").Required().String()
 	checkExpand := check.Flag("config.expand-env", "Replace ${NAME} from the environment; $$ is a dollar sign.").Bool()
@@ -89,39 +109,42 @@ func command(args []string, stdout, stderr io.Writer) error {
 	simulate, sf := addSimulate(app)
 	flush, ff := addFlush(app)
 	bucket := addBucket(app)
+	return app, map[string]func() error{
+		run.FullCommand():           func() error { return runAgent(*rf, stderr) },
+		check.FullCommand():         func() error { return checkConfig(*checkFile, *checkExpand, stdout) },
+		keygen.FullCommand():        func() error { return printKey(stdout) },
+		explain.FullCommand():       func() error { return explainTarget(*ef, stdout) },
+		simulate.FullCommand():      func() error { return simulateChange(*sf, stdout) },
+		flush.FullCommand():         func() error { return flushHead(*ff, stdout, stderr) },
+		bucket.list.FullCommand():   func() error { return bucket.run(false, stdout, stderr) },
+		bucket.verify.FullCommand(): func() error { return bucket.run(true, stdout, stderr) },
+	}
+}
 
-	chosen, err := app.Parse(args)
+func printKey(stdout io.Writer) error {
+	key, err := gossip.GenerateKey()
 	if err != nil {
-		return fmt.Errorf("ringside: %w; see ringside --help", err)
-	}
-	switch chosen {
-	case run.FullCommand():
-		return runAgent(*rf, stderr)
-	case check.FullCommand():
-		return checkConfig(*checkFile, *checkExpand, stdout)
-	case keygen.FullCommand():
-		key, err := gossip.GenerateKey()
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintln(stdout, key)
 		return err
-	case explain.FullCommand():
-		return explainTarget(*ef, stdout)
-	case simulate.FullCommand():
-		return simulateChange(*sf, stdout)
-	case flush.FullCommand():
-		return flushHead(*ff, stdout, stderr)
-	case bucket.list.FullCommand(), bucket.verify.FullCommand():
-		return bucket.run(chosen == bucket.verify.FullCommand(), stdout, stderr)
 	}
-	return fmt.Errorf("ringside: no command %q", chosen)
+	_, err = fmt.Fprintln(stdout, key)
+	return err
 }
 
 // completesCommand tells whether a shell asks what its first word may become.
 // kingpin names the flags of the default command then, and no command.
 func completesCommand(args []string) bool {
 	return len(args) == 2 && args[0] == "--completion-bash" && !strings.HasPrefix(args[1], "-")
+}
+
+// withoutEquals makes --flag = value, as bash parts a word to be completed, --flag value: so
+// kingpin knows it. Of a value that has not been begun, bash gives the = alone.
+func withoutEquals(args []string) []string {
+	if len(args) == 0 || args[0] != "--completion-bash" {
+		return args
+	}
+	last := len(args) - 1
+	words := slices.DeleteFunc(slices.Clone(args[:last]), func(word string) bool { return word == "=" })
+	return append(words, strings.TrimPrefix(args[last], "="))
 }
 
 func addRun(app *kingpin.Application) (*kingpin.CmdClause, *runFlags) {

@@ -51,7 +51,7 @@ func (e *engine) show(facts Facts) {
 			Path: e.cfg.Prometheus.ConfigFile, GeneratedPath: e.cfg.Prometheus.GeneratedConfigFile,
 			LastReloadOK: e.sourceErr == "" && e.source != nil && e.writeErr == "", LastError: e.sourceErr, LastReload: e.reloaded,
 			PrometheusLoaded: e.gen.number > 0 && e.health.loaded == e.gen.number, PrometheusError: e.health.err,
-			Warnings: slices.Clone(e.warnings),
+			Warnings: append([]string{}, e.warnings...),
 		},
 		Moves: slices.Clone(e.moves),
 		Moved: slices.Clone(e.moved),
