@@ -92,6 +92,6 @@ func checkConfigurations(t *testing.T, f *fleet, ringside, promtool string) {
 	if !strings.Contains(string(out), "is good: member ringside-0 of cluster monitoring/ringside") || strings.Contains(string(out), "warning") {
 		t.Errorf("check-config says:\n%s", out)
 	}
-	d.addServiceAccount(t)
-	run(t, nil, promtool, "check", "config", d.at("/etc/ringside/prometheus.yml"))
+	// Files that it names are the pod's, and need not be here.
+	run(t, nil, promtool, "check", "config", "--syntax-only", d.at("/etc/ringside/prometheus.yml"))
 }

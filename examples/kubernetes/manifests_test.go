@@ -5,9 +5,11 @@ package kubernetes
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,12 +18,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 )
 
 // overlays are what a user applies; the last has every component in it.
-var overlays = []string{"minimal", "thanos", "deployment", "everything"}
+var overlays = []string{"minimal", "thanos", "deployment", "operator", "everything"}
 
 // tool is the program that an environment variable names.
 func tool(t *testing.T, variable string) string {
@@ -46,8 +49,8 @@ func run(t *testing.T, env []string, program string, args ...string) []byte {
 	return out.Bytes()
 }
 
-// tree is a copy of the manifests with the secrets that a user makes. It is the
-// directory of the overlay.
+// tree is a copy of the manifests with the secrets that a user makes, but a
+// prometheus.yml that is there already. It is the directory of the overlay.
 func tree(t *testing.T, overlay string) string {
 	t.Helper()
 	root := t.TempDir()
@@ -57,12 +60,21 @@ func tree(t *testing.T, overlay string) string {
 		}
 	}
 	const last = "- ../../components/ephemeral-volume\n"
-	all := strings.Replace(string(read(t, "overlays/thanos/kustomization.yaml")), last, last+"  - ../../components/deployment\n", 1)
+	all := strings.Replace(string(read(t, "overlays/thanos/kustomization.yaml")), last, last+"  - ../../components/config-secret\n  - ../../components/deployment\n", 1)
+	all += "  - {name: ringside-prometheus, files: [prometheus.yml], options: {disableNameSuffixHash: true}}\n"
 	write(t, filepath.Join(root, "overlays/everything/kustomization.yaml"), []byte(all))
 	dir := filepath.Join(root, "overlays", overlay)
 	write(t, filepath.Join(dir, "bucket.yml"), read(t, "overlays/thanos/bucket.example.yml"))
 	write(t, filepath.Join(dir, "gossip.key"), run(t, nil, tool(t, "RINGSIDE"), "keygen"))
+	if own := filepath.Join(dir, "prometheus.yml"); !exists(own) {
+		write(t, own, read(t, "base/prometheus.yml"))
+	}
 	return dir
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func read(t *testing.T, path string) []byte {
@@ -99,8 +111,11 @@ type fleet struct {
 	spec     appsv1.StatefulSetSpec
 	pod      corev1.PodSpec
 	services map[string]corev1.Service
-	files    map[string]string // of the ConfigMap
+	maps     map[string]corev1.ConfigMap
 	secrets  map[string]corev1.Secret
+	files    map[string]string // of the volume config
+	role     rbacv1.ClusterRole
+	binding  rbacv1.ClusterRoleBinding
 	budget   policyv1.PodDisruptionBudget
 	policy   networkingv1.NetworkPolicy
 	scaler   *autoscalingv2.HorizontalPodAutoscaler // nil: none
@@ -108,8 +123,14 @@ type fleet struct {
 
 func load(t *testing.T, overlay string) *fleet {
 	t.Helper()
-	f := &fleet{services: map[string]corev1.Service{}, secrets: map[string]corev1.Secret{}}
-	for text := range bytes.SplitSeq(build(t, overlay), separator) {
+	return parse(t, build(t, overlay))
+}
+
+// parse reads what kustomize has built.
+func parse(t *testing.T, built []byte) *fleet {
+	t.Helper()
+	f := &fleet{services: map[string]corev1.Service{}, maps: map[string]corev1.ConfigMap{}, secrets: map[string]corev1.Secret{}}
+	for text := range bytes.SplitSeq(built, separator) {
 		switch kind := kind(t, text); kind {
 		case "StatefulSet":
 			f.kind = kind
@@ -128,7 +149,7 @@ func load(t *testing.T, overlay string) *fleet {
 		case "ConfigMap":
 			var c corev1.ConfigMap
 			decodeStrict(t, text, &c)
-			f.files = c.Data
+			f.maps[c.Name] = c
 		case "Secret":
 			var s corev1.Secret
 			decodeStrict(t, text, &s)
@@ -140,7 +161,11 @@ func load(t *testing.T, overlay string) *fleet {
 		case "HorizontalPodAutoscaler":
 			f.scaler = &autoscalingv2.HorizontalPodAutoscaler{}
 			decodeStrict(t, text, f.scaler)
-		case "ServiceAccount", "ClusterRole", "ClusterRoleBinding":
+		case "ClusterRole":
+			decodeStrict(t, text, &f.role)
+		case "ClusterRoleBinding":
+			decodeStrict(t, text, &f.binding)
+		case "ServiceAccount":
 		default:
 			t.Errorf("%s: a kind that no test knows", kind)
 		}
@@ -149,7 +174,35 @@ func load(t *testing.T, overlay string) *fleet {
 	if len(f.pod.InitContainers) != 1 || len(f.pod.Containers) != 1 {
 		t.Fatalf("%d init containers and %d containers; want Ringside as the one, Prometheus as the other", len(f.pod.InitContainers), len(f.pod.Containers))
 	}
+	f.files = f.configFiles(t)
 	return f
+}
+
+// configFiles is what the volume config has in it.
+func (f *fleet) configFiles(t *testing.T) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	for _, v := range f.pod.Volumes {
+		switch {
+		case v.Name != "config":
+		case v.ConfigMap != nil:
+			maps.Copy(files, f.maps[v.ConfigMap.Name].Data)
+		case v.Projected != nil:
+			for _, s := range v.Projected.Sources {
+				if s.ConfigMap != nil {
+					maps.Copy(files, f.maps[s.ConfigMap.Name].Data)
+					continue
+				}
+				for name, text := range f.secrets[s.Secret.Name].Data {
+					files[name] = string(text)
+				}
+			}
+		}
+	}
+	if files["ringside.yml"] == "" || files["prometheus.yml"] == "" {
+		t.Fatalf("the volume config has %q", slices.Collect(maps.Keys(files)))
+	}
+	return files
 }
 
 func (f *fleet) ringside() *corev1.Container   { return &f.pod.InitContainers[0] }

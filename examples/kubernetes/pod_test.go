@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,7 +34,7 @@ func TestPodLife(t *testing.T) {
 	bucket := t.TempDir()
 	pods := newPods(t, f, 2, bucket)
 	for _, p := range pods {
-		p.scrapes(targets.Listener.Addr().String())
+		p.scrapes(targets.Listener.Addr().String(), pods)
 		p.start(f.ringside(), programs)
 		p.await(f.ringside(), f.ringside().StartupProbe)
 		// Ringside writes them in the moment in which it begins to answer; a kubelet
@@ -46,6 +47,9 @@ func TestPodLife(t *testing.T) {
 			p.await(c, c.StartupProbe)
 			p.await(c, c.ReadinessProbe)
 		}
+	}
+	for _, p := range pods {
+		p.answers(`count(up{job="ringside"} == 1)`, "2")
 	}
 	if scaler := load(t, "thanos").scaler.Spec.Metrics[0].Pods.Metric.Name; !strings.Contains(pods[0].get("/metrics", 9590), "\n"+scaler+" ") {
 		t.Errorf("%s is not among the metrics", scaler)
@@ -74,16 +78,21 @@ func TestPodLife(t *testing.T) {
 }
 
 // TestGenerated has Prometheus's own tool check what Ringside makes of the
-// manifests' prometheus.yml.
+// manifests' prometheus.yml, and the mixin's rules with it.
 func TestGenerated(t *testing.T) {
 	ringside, promtool := tool(t, "RINGSIDE"), tool(t, "PROMTOOL")
 	f := load(t, "thanos")
 	p := newPods(t, f, 1, t.TempDir())[0]
 	p.disk.addServiceAccount(t)
+	for _, name := range []string{"alerts.yml", "rules.yml"} {
+		write(t, p.disk.at("/etc/ringside-rules/"+name), read(t, "../mixin/rendered/"+name))
+	}
 	p.start(f.ringside(), map[string]string{"ringside": ringside})
 	p.made("/run/ringside/prometheus.yml")
 	generated := p.disk.at("/run/ringside/prometheus.yml")
-	run(t, nil, promtool, "check", "config", generated)
+	if out := run(t, nil, promtool, "check", "config", generated); !strings.Contains(string(out), "2 rule files found") {
+		t.Errorf("promtool does not find the rules:\n%s", out)
+	}
 	for _, entry := range []string{"ringside-feedback", "ringside-relay"} {
 		if !strings.Contains(string(read(t, generated)), "name: "+entry) {
 			t.Errorf("no remote_write entry %s", entry)
@@ -120,12 +129,16 @@ func newPods(t *testing.T, f *fleet, n int, bucket string) []*pod {
 }
 
 // scrapes has the pod scrape 40 targets at an address instead of a cluster's: so
-// many that every member has some.
-func (p *pod) scrapes(target string) {
+// many that every member has some. Each member scrapes all sidecars.
+func (p *pod) scrapes(target string, pods []*pod) {
 	p.Helper()
 	source := "global: {scrape_interval: 1s, external_labels: {cluster: test}}\nscrape_configs:\n- job_name: pods\n  static_configs:\n"
 	for i := range 40 {
 		source += fmt.Sprintf("  - {targets: [%q], labels: {__metrics_path__: /%d}}\n", target, i)
+	}
+	source += "- job_name: ringside\n  static_configs:\n"
+	for _, other := range pods {
+		source += fmt.Sprintf("  - {targets: [%q]}\n", other.site.Ringside)
 	}
 	write(p.T, p.disk.at("/etc/ringside/prometheus.yml"), []byte(source))
 }
@@ -183,12 +196,24 @@ func (p *pod) start(c *corev1.Container, programs map[string]string) {
 // await asks what a probe asks until it passes.
 func (p *pod) await(c *corev1.Container, probe *corev1.Probe) {
 	p.Helper()
-	port, _ := portOf(c, probe.HTTPGet.Port)
+	port, _ := portOf(c, probe.HTTPGet.Port, corev1.ProtocolTCP)
 	p.until(time.Minute, func(ctx context.Context) error {
 		if _, err := p.ask(ctx, probe.HTTPGet.Path, port.ContainerPort); err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
 		}
 		return nil
+	})
+}
+
+// answers waits until the pod's Prometheus answers a query with a value.
+func (p *pod) answers(query, value string) {
+	p.Helper()
+	p.until(30*time.Second, func(ctx context.Context) error {
+		body, err := p.ask(ctx, "/api/v1/query?query="+url.QueryEscape(query), 9090)
+		if err == nil && !strings.Contains(body, `,"`+value+`"]`) {
+			err = fmt.Errorf("%s: %s, want %s", query, body, value)
+		}
+		return err
 	})
 }
 
