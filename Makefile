@@ -106,9 +106,10 @@ bin/linux-%/ringside-full: FORCE
 bin/linux-%/ledger: FORCE
 	@GOOS=linux GOARCH=$* .ci/build $@ ./examples/ledger
 
-bin/ca-certificates.crt: $(CA_CERTIFICATES)
-	@[ -n "$<" ] || { echo "no CA certificates found for the image: install ca-certificates, or say CA_CERTIFICATES=FILE"; exit 1; }
-	@mkdir -p bin && cp $< $@
+# Another CA_CERTIFICATES may be older than the last one: contents are compared.
+bin/ca-certificates.crt: FORCE
+	@[ -n "$(CA_CERTIFICATES)" ] || { echo "no CA certificates found for the image: install ca-certificates, or say CA_CERTIFICATES=FILE"; exit 1; }
+	@mkdir -p bin && cmp -s "$(CA_CERTIFICATES)" $@ || install -m 0644 "$(CA_CERTIFICATES)" $@
 
 .PHONY: image
 image: bin/ca-certificates.crt $(ARCHS:%=bin/linux-%/ringside) ## Docker images of each of ARCHS; PUSH=1 pushes them to IMAGE
@@ -123,14 +124,13 @@ image-ledger: $(ARCHS:%=bin/linux-%/ledger) ## Docker images of the example targ
 	@.ci/image examples/ledger/Dockerfile $(LEDGER_IMAGE):$(VERSION) "$(ARCHS)" --build-arg VERSION=$(VERSION)
 
 .PHONY: demo-images
-demo-images: bin/prometheus bin/promtool bin/thanos bin/versitygw bin/alertmanager ## every image of examples/compose but Grafana's, without a registry; on Linux
+demo-images: ## the images of examples/compose but Grafana's, without a registry; REPLACE=1: also what was pulled
+	@[ "$$(uname -s)" = Linux ] || { echo "make demo-images puts binaries of this machine into images, so it needs Linux"; exit 1; }
 	@$(MAKE) --no-print-directory image image-ledger ARCHS=$(shell $(GO) env GOARCH)
-	@docker tag $(IMAGE):$(VERSION) $(IMAGE):latest
-	@docker tag $(LEDGER_IMAGE):$(VERSION) $(LEDGER_IMAGE):latest
-	@.ci/demo-images examples/compose/compose.yaml
+	@MAKE="$(MAKE)" REPLACE="$(REPLACE)" .ci/demo-images examples/compose/compose.yaml $(IMAGE):$(VERSION) $(LEDGER_IMAGE):$(VERSION)
 
 .PHONY: e2e-compose
-e2e-compose: ## test the Compose demo, which needs Docker; COMPOSE=docker-compose for another than the first found
+e2e-compose: ## test the Compose demo, which needs Docker; COMPOSE=docker-compose for one, COMPOSE=each
 	@GO="$(GO)" COMPOSE="$(COMPOSE)" .ci/e2e-compose
 
 .PHONY: demo

@@ -35,9 +35,10 @@ func TestComposeDemo(t *testing.T) {
 		t.Errorf("without de-duplication there are %d series, not %d of each of the %d targets", n, demoCopies, len(targets))
 	}
 	c.wired()
+	c.hardened()
 
 	victim, others := c.Pairs[1], []*Pair{c.Pairs[0], c.Pairs[2]}
-	lost, own := c.held(victim), []string{"prometheus/" + victim.Name, "ringside/" + victim.Name} // own: in itself
+	lost, own := c.held(victim), own(victim)
 	killed := c.kill(victim)
 	c.settle(20*time.Second, others...)
 	c.again(lost, killed)
@@ -48,9 +49,15 @@ func TestComposeDemo(t *testing.T) {
 	c.event("%s is back", victim.Name)
 	drained := c.leave(victim)
 	c.settle(20*time.Second, others...)
+	c.restart("store", "compact")
 	c.uploaded(victim, steady)
 	c.onceOf(targets, steady)
 	c.nothingLost(without(targets, own), lost, period{steady.from, drained}, killed)
+
+	c.move(c.Pairs[0])
+	c.exactlyOnce(targets, 20*time.Second)
+	c.onceOf(targets, steady) // data stays
+	c.wired()
 }
 
 // period is a time that is looked at.
@@ -179,7 +186,9 @@ func (c *composed) wired() {
 		`count(prometheus_notifications_alertmanagers_discovered == 1)`:   3,
 		`count(prometheus_rule_group_rules{rule_group=~".*;ledger"} > 0)`: 3,
 		`count(thanos_compact_halted == 0)`:                               1,
-		`count(ringside_build_info)`:                                      3,
+		`count(up == 1)`:                                                  sum(demoTargets),
+		// The dashboards link to what instance says.
+		`count(ringside_build_info{instance=~"pair-[0-2][.]localhost:959[0-2]"})`: 3,
 	} {
 		if got := c.count(query, true); got != want {
 			c.Errorf("%s is %d, not %d", query, got, want)
@@ -187,7 +196,20 @@ func (c *composed) wired() {
 	}
 }
 
-// held returns the targets that the pair scrapes, but not those in itself.
+func sum(counts map[string]int) int {
+	total := 0
+	for _, n := range counts {
+		total += n
+	}
+	return total
+}
+
+// own are the targets in the pair itself: job/instance.
+func own(p *Pair) []string {
+	return []string{"prometheus/" + p.Name, "ringside/" + p.Name + ".localhost:959" + strings.TrimPrefix(p.Name, "pair-")}
+}
+
+// held returns the targets that the pair scrapes, but not its own.
 func (c *composed) held(p *Pair) []string {
 	c.Helper()
 	list, err := p.Targets(c.Context())
@@ -196,9 +218,9 @@ func (c *composed) held(p *Pair) []string {
 	}
 	var held []string
 	for _, target := range list {
-		instance := target.Labels["instance"]
-		if target.Local && instance != p.Name {
-			held = append(held, target.Job+"/"+instance)
+		name := target.Job + "/" + target.Labels["instance"]
+		if target.Local && !slices.Contains(own(p), name) {
+			held = append(held, name)
 		}
 	}
 	return held
@@ -258,6 +280,36 @@ func (c *composed) leave(p *Pair) time.Time {
 	}
 	c.measured("a drained pair with its head in the bucket has gone after %s", since(began))
 	return time.Now()
+}
+
+// restart starts services of Thanos again, as after a crash, and waits until they
+// have been scraped.
+func (c *composed) restart(services ...string) {
+	c.Helper()
+	c.compose(append([]string{"restart"}, services...)...)
+	query := fmt.Sprintf(`count(changes(process_start_time_seconds{instance=~"(%s):10902"}[1m]) > 0)`, strings.Join(services, "|"))
+	c.eventually(30*time.Second, "started again", func() error {
+		if n := c.count(query, true); n != len(services) {
+			return fmt.Errorf("%d of %v run again", n, services)
+		}
+		return nil
+	})
+}
+
+// move gives the pair's sidecar another port of the host, as the README says.
+func (c *composed) move(p *Pair) {
+	c.Helper()
+	port, err := freePorts.take(1)
+	if err != nil {
+		c.Fatal(err)
+	}
+	variable := "RINGSIDE_" + strings.TrimPrefix(p.Name, "pair-") + "_PORT"
+	c.env = append(c.env, fmt.Sprintf("%s=%d", variable, port[0])) // the last one counts
+	p.Sidecar.URL = fmt.Sprintf("http://127.0.0.1:%d", port[0])
+	c.compose("down")
+	c.compose("up", "--detach")
+	c.settle(time.Minute, c.Pairs...)
+	c.event("%s has another port, and all have settled", p.Name)
 }
 
 // uploaded waits until Thanos Store has blocks of the pair with samples of that

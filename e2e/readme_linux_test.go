@@ -25,7 +25,6 @@ var elsewhere = map[string]string{
 	"make test":        "test",
 	"make demo-images": "e2e-compose",
 	"docker compose":   "e2e-compose",
-	"kubectl apply":    "unit", // examples/kubernetes validates the manifests
 }
 
 // readmeHosts is the network of the hosts in the README.
@@ -146,14 +145,21 @@ func TestDocumentedCommands(t *testing.T) {
 	if ringside == "" {
 		t.Skip("SKIP: needs the binary: run make e2e, or set RINGSIDE= to its absolute path")
 	}
-	files, err := filepath.Glob("../docs/*.md")
-	if err != nil {
-		t.Fatal(err)
+	var files []string
+	for _, pattern := range []string{"../*.md", "../docs/*.md", "../examples/*/*.md"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("no documents %s: %v", pattern, err)
+		}
+		files = append(files, found...)
 	}
-	for _, file := range append(files, "../README.md") {
+	for _, file := range files {
 		for _, block := range blocks(t, strings.TrimPrefix(file, "../"), "console") {
 			for _, command := range commandsOf(block) {
 				words := strings.Fields(command)
+				if i := slices.Index(words, "/bin/ringside"); i > 0 { // in a container
+					words = append([]string{"ringside"}, words[i+1:]...)
+				}
 				switch {
 				case words[0] == "make":
 					if out, err := exec.CommandContext(t.Context(), "make", append([]string{"-n", "-C", ".."}, words[1:]...)...).CombinedOutput(); err != nil {

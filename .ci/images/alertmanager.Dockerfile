@@ -5,5 +5,5 @@ FROM scratch
 COPY --from=directory --chown=65534:65534 /alertmanager /alertmanager
 COPY alertmanager /bin/
 WORKDIR /alertmanager
-USER 65534
+USER 65534:65534
 ENTRYPOINT ["/bin/alertmanager"]

@@ -1,4 +1,4 @@
 FROM scratch
 COPY thanos /bin/
-USER 1001
+USER 1001:1001
 ENTRYPOINT ["/bin/thanos"]

@@ -41,7 +41,7 @@ func parseFlags(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("demo", flag.ContinueOnError)
 	f.StringVar(&o.ringside, "ringside", "bin/ringside", "`path` of the binary")
-	f.StringVar(&o.prometheus, "prometheus", "bin/prometheus", "`path` of the binary")
+	f.StringVar(&o.prometheus, "prometheus", "bin/prometheus", "`path` of the binary; one of a release has web pages, too")
 	f.StringVar(&o.ledger, "ledger", "bin/ledger", "`path` of the binary")
 	f.StringVar(&o.rules, "rules", "", "rule `file` for Prometheus to evaluate; default none")
 	f.IntVar(&o.pairs, "pairs", 3, "how many pairs of Prometheus and Ringside, 1 to 9")
@@ -96,13 +96,7 @@ func run(ctx context.Context, args []string, in, out *os.File) error {
 	if err := s.show(ctx, newScreen(in, out)); err != nil {
 		return err
 	}
-	switch {
-	case s.trouble != "":
-		return errors.New(s.trouble)
-	case o.runFor > 0 && !s.everSettled:
-		return fmt.Errorf("the pairs did not settle within %s", o.runFor)
-	}
-	return nil
+	return s.outcome(o.runFor)
 }
 
 // screen is where a demo is shown: a terminal, or whatever takes lines.
@@ -134,7 +128,7 @@ func (l *lines) close()            {}
 func (l *lines) draw(v view) {
 	if l.last == "" {
 		for _, p := range v.pairs {
-			fmt.Fprintf(l.out, "%s: status %s, Prometheus %s\n", p.name, p.statusURL, p.prometheusURL)
+			fmt.Fprintf(l.out, "%s: status %s, Prometheus %s\n", p.name, p.statusURL, p.targetsURL())
 		}
 	}
 	for ; l.told < len(v.moves); l.told++ {

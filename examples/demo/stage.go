@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -30,11 +31,18 @@ type stage struct {
 	everSettled bool
 
 	mtx      sync.Mutex
-	starting map[string]bool // names of pairs
-	trouble  string          // what went wrong last
-	starts   sync.WaitGroup
-	cancel   context.CancelFunc // of starts under way
-	ctx      context.Context
+	starting map[string]*starting // by the names of pairs
+	trouble  string               // what went wrong last
+
+	starts sync.WaitGroup
+	cancel context.CancelFunc // of starts under way
+	ctx    context.Context
+}
+
+// starting is the start of a pair that is under way.
+type starting struct {
+	cancel context.CancelFunc
+	done   chan struct{}
 }
 
 // newStage starts the example service and writes the pairs' directories.
@@ -65,13 +73,19 @@ func newStage(o options) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &stage{fleet: fleet, ledger: ledger, starting: map[string]bool{}}
-	s.watch = newWatcher(fleet, o.instances)
-	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s := stageOf(fleet, o.instances)
+	s.ledger = ledger
 	go func() {
 		s.fail(fmt.Errorf("the example service ended: %w, see %s", ledger.Wait(), filepath.Join(o.dir, "ledger.log")))
 	}()
 	return s, nil
+}
+
+// stageOf is the stage of a fleet that has not been started.
+func stageOf(fleet *e2e.Fleet, instances int) *stage {
+	s := &stage{fleet: fleet, watch: newWatcher(fleet, instances), starting: map[string]*starting{}}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
 }
 
 // source is the prometheus.yml that a person would write: it says nothing of
@@ -142,7 +156,7 @@ func (s *stage) press(key byte) {
 	case key >= '1' && int(key-'1') < len(s.fleet.Pairs):
 		s.selected = int(key - '1')
 	case key == 'k':
-		pair.Kill()
+		s.kill(pair)
 	case key == 's':
 		s.start(pair)
 	}
@@ -152,20 +166,52 @@ func (s *stage) press(key byte) {
 func (s *stage) start(p *e2e.Pair) {
 	s.mtx.Lock()
 	defer s.mtx.Unlock()
-	if s.starting[p.Name] {
+	if s.starting[p.Name] != nil {
 		return
 	}
-	s.starting[p.Name], s.trouble = true, ""
+	ctx, cancel := context.WithTimeout(s.ctx, startTimeout)
+	now := &starting{cancel: cancel, done: make(chan struct{})}
+	s.starting[p.Name], s.trouble = now, ""
 	s.starts.Go(func() {
-		ctx, cancel := context.WithTimeout(s.ctx, startTimeout)
+		defer close(now.done)
 		defer cancel()
-		if err := p.Start(ctx); err != nil {
+		err := p.Start(ctx)
+		if err != nil && !errors.Is(ctx.Err(), context.Canceled) { // nobody called it off
 			s.fail(err)
 		}
 		s.mtx.Lock()
 		defer s.mtx.Unlock()
 		delete(s.starting, p.Name)
 	})
+}
+
+// kill kills a pair, also while it is being started: that ends first, so that it
+// starts nothing more.
+func (s *stage) kill(p *e2e.Pair) {
+	s.mtx.Lock()
+	now := s.starting[p.Name]
+	s.mtx.Unlock()
+	if now != nil {
+		now.cancel()
+		<-now.done
+	}
+	p.Kill()
+}
+
+// outcome ends the starts that are under way and returns what went wrong, or that
+// the pairs never settled in the time that they were given.
+func (s *stage) outcome(runFor time.Duration) error {
+	s.cancel()
+	s.starts.Wait()
+	s.mtx.Lock()
+	defer s.mtx.Unlock()
+	switch {
+	case s.trouble != "":
+		return errors.New(s.trouble)
+	case runFor > 0 && !s.everSettled:
+		return fmt.Errorf("the pairs did not settle within %s", runFor)
+	}
+	return nil
 }
 
 // fail shows err, unless this is the end anyway.
@@ -188,7 +234,7 @@ func (s *stage) view(seen sighting) view {
 		member := seen.members[p.Name]
 		row.state, row.targets, row.series = member.State, seen.owned[p.Name], member.Series
 		switch {
-		case s.starting[p.Name]:
+		case s.starting[p.Name] != nil:
 			row.state = "starting"
 		case !p.Sidecar.Running() && !p.Prometheus.Running():
 			row.killed = true

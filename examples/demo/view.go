@@ -48,6 +48,10 @@ func (p pairView) word() string {
 	return p.state
 }
 
+// targetsURL is where Prometheus says what it scrapes. It is part of the API:
+// pages for people are in Prometheus's releases only, not in what is built here.
+func (p pairView) targetsURL() string { return p.prometheusURL + "/api/v1/targets" }
+
 // The colours of a terminal (ECMA-48, SGR).
 const (
 	reset  = "\x1b[0m"
@@ -73,9 +77,9 @@ func (v view) frame(height int) []string {
 	for i, p := range v.pairs {
 		out = append(out, v.row(i, p))
 	}
-	out = append(out, "", fmt.Sprintf("  %s    %-9s %-26s %s%s", dim, "look at", "status", "Prometheus", reset))
+	out = append(out, "", fmt.Sprintf("  %s    %-9s %-26s %s%s", dim, "look at", "status page", "what Prometheus scrapes", reset))
 	for _, p := range v.pairs {
-		out = append(out, fmt.Sprintf("      %-9s %s%-26s %s%s", p.name, cyan, p.statusURL, p.prometheusURL, reset))
+		out = append(out, fmt.Sprintf("      %-9s %s%-26s %s%s", p.name, cyan, p.statusURL, p.targetsURL(), reset))
 	}
 	out = append(out, "", fmt.Sprintf("  %s    last moves%s", dim, reset))
 	help := []string{"", v.help()}

@@ -121,7 +121,7 @@ func TestLines(t *testing.T) {
 	if out.String() != once {
 		t.Errorf("said again although nothing changed:\n%s", strings.TrimPrefix(out.String(), once))
 	}
-	for _, want := range []string{"http://127.0.0.1:9590", "1 target from pair-1 to pair-0", "settled: pair-0 active 33, pair-1 killed, noticed 0, pair-2 joining 27"} {
+	for _, want := range []string{"http://127.0.0.1:9590", "http://127.0.0.1:9090/api/v1/targets", "1 target from pair-1 to pair-0", "settled: pair-0 active 33, pair-1 killed, noticed 0, pair-2 joining 27"} {
 		if !strings.Contains(once, want) {
 			t.Errorf("does not say %q:\n%s", want, once)
 		}

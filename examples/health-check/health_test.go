@@ -78,7 +78,12 @@ func script(t *testing.T) string {
 // check runs the script and returns what it prints and its exit status.
 func check(t *testing.T, args ...string) (string, int) {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), script(t), args...).CombinedOutput()
+	return run(t, script(t), args...)
+}
+
+func run(t *testing.T, script string, args ...string) (string, int) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), script, args...).CombinedOutput()
 	status := 0
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		status = exit.ExitCode()
@@ -177,13 +182,54 @@ func TestCredentials(t *testing.T) {
 }
 
 func TestArguments(t *testing.T) {
-	for _, args := range []string{"-x", "-t soon", "-r 5", "-r 5:", "-r a:b", "-u 1:2:3", "a b"} {
-		if out, status := check(t, strings.Fields(args)...); status != 3 || out == "" {
-			t.Errorf("%s: exit status %d, prints %q; want 3 and why", args, status, out)
+	good := httptest.NewServer(good())
+	defer good.Close()
+	missing := filepath.Join(t.TempDir(), "missing")
+	for _, tc := range []struct{ args, want string }{
+		{"-x", "usage"},
+		{"-t soon", "-t soon: give whole seconds"},
+		{"-t 0", "-t 0: give a second or more"},
+		{"-t 00", "-t 00: give a second or more"},
+		{"-r 5", "5: give WARN:CRIT"},
+		{"-r 5:", "5:: give WARN:CRIT"},
+		{"-r a:b", "a:b: give WARN:CRIT"},
+		{"-r 300:60", "300:60: WARN is more than CRIT"},
+		{"-u 1:2:3", "1:2:3: give WARN:CRIT"},
+		{"-u 2:1", "2:1: WARN is more than CRIT"},
+		{"-K " + missing, "-K " + missing + ": cannot be read"},
+		{"-K " + filepath.Dir(missing), "cannot be read"},
+		{"a b", "usage"},
+	} {
+		if out, status := check(t, append(strings.Fields(tc.args), good.URL)...); status != 3 || !strings.Contains(out, tc.want) {
+			t.Errorf("%s: exit status %d, prints %q; want 3 and %q", tc.args, status, out, tc.want)
+		}
+	}
+	for _, args := range []string{"-t 10", "-r 60:60", "-u 08:09"} {
+		if out, status := check(t, append(strings.Fields(args), good.URL)...); status != 0 {
+			t.Errorf("%s: exit status %d, prints %q", args, status, out)
 		}
 	}
 	if out, status := check(t, "-h"); status != 0 || !strings.HasPrefix(out, "usage: ringside-health") {
 		t.Errorf("-h: exit status %d, prints %q", status, out)
+	}
+}
+
+// What the script needs may be missing where monitoring runs it.
+func TestMissingPrograms(t *testing.T) {
+	curl, err := exec.LookPath("curl")
+	if err != nil {
+		t.Skip("SKIP: needs curl, Debian's package curl")
+	}
+	bin, script := t.TempDir(), script(t)
+	t.Setenv("PATH", bin)
+	if out, status := run(t, script); status != 3 || out != "RINGSIDE UNKNOWN - curl is not installed\n" {
+		t.Errorf("without curl: exit status %d, prints %q", status, out)
+	}
+	if err := os.Symlink(curl, filepath.Join(bin, "curl")); err != nil {
+		t.Fatal(err)
+	}
+	if out, status := run(t, script); status != 3 || out != "RINGSIDE UNKNOWN - awk is not installed\n" {
+		t.Errorf("without awk: exit status %d, prints %q", status, out)
 	}
 }
 
