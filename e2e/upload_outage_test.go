@@ -39,6 +39,10 @@ func TestUploadOutage(t *testing.T) {
 		}
 	}
 	o := newOutages(t)
+	if err := os.Mkdir(filepath.Join(o.pair.Dir, "data"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	o.add() // Prometheus tells of it at once, and so nobody waits for it to tell of those that follow
 	o.up(o.pair)
 	o.drained("up", 30*time.Second)
 
@@ -166,11 +170,11 @@ func (o *outages) slow() {
 }
 
 // add gives Prometheus's data directory a block, whole at once, as Prometheus does.
-// There is room for eleven, between what retention removes and the head.
+// There is room for twelve, between what retention removes and the head.
 func (o *outages) add() (id string) {
 	o.Helper()
 	made := o.beside("made")
-	id = o.block(made, o.started.Add(-time.Duration(24-2*len(o.ids))*time.Hour), 20)
+	id = o.block(made, o.started.Add(-time.Duration(26-2*len(o.ids))*time.Hour), 20)
 	if err := os.Rename(filepath.Join(made, id), filepath.Join(o.pair.Dir, "data", id)); err != nil {
 		o.Fatal(err)
 	}

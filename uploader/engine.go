@@ -37,6 +37,7 @@ type engine struct {
 	plan     plan.Plan
 
 	view     *view // nil: the bucket has not been read yet
+	asked    bool  // for what the list says that it has
 	own      []plan.Remote
 	checked  map[ulid.ULID]bool   // read through, and fit
 	unfit    map[ulid.ULID]string // read through, and not

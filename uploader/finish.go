@@ -33,7 +33,11 @@ func (u *Uploader) Finish(ctx context.Context) error {
 	}
 	e := u.engine
 	defer u.release()
-	e.finishing, e.guard = true, guard{opts: &u.opts}
+	strange := e.guard.strange
+	e.finishing, e.guard = true, guard{opts: &u.opts, strange: strange}
+	if !strange.IsZero() && time.Since(strange) >= strangeAfter {
+		return e.guard.anothers()
+	}
 	clear(e.troubles) // everything is tried at once
 	var failed error
 	if u.cfg.FlushOnShutdown {
@@ -46,7 +50,7 @@ func (u *Uploader) Finish(ctx context.Context) error {
 
 // finished tells whether nothing is left that could be done.
 func (e *engine) finished() bool {
-	if len(e.jobs) > 0 {
+	if len(e.jobs) > 0 || e.doubtful() {
 		return false
 	}
 	for _, v := range e.plan.Verdicts {
@@ -56,6 +60,9 @@ func (e *engine) finished() bool {
 	}
 	return true
 }
+
+// doubtful tells whether there are blocks of which only a list says that the bucket has them.
+func (e *engine) doubtful() bool { return !e.asked && e.held == "" && len(e.here.blocks) > 0 }
 
 // leftBehind names the blocks that are not in the bucket.
 func (e *engine) leftBehind(ctx context.Context) error {
@@ -87,6 +94,9 @@ func (e *engine) leftBehind(ctx context.Context) error {
 	}
 	for id, err := range e.here.broken {
 		left = append(left, fmt.Sprintf("block %s: %v", id, err))
+	}
+	if len(left) == 0 && e.doubtful() {
+		return fmt.Errorf("upload: %s could not be asked whether it has the %d blocks that %s lists", e.bucket.Name(), len(e.here.blocks), shippedName)
 	}
 	if len(left) == 0 {
 		return nil

@@ -67,6 +67,9 @@ func (v *inventory) take(old *inventory, id ulid.ULID, staged bool, now time.Tim
 	}
 	info, err := os.Stat(filepath.Join(dir, "meta.json"))
 	if err != nil {
+		if !staged && abandoned(dir, err, now) {
+			v.broken[id] = errNoMeta
+		}
 		return // not finished yet, or just removed
 	}
 	before := old.blocks[id]
@@ -95,6 +98,14 @@ func (v *inventory) take(old *inventory, id ulid.ULID, staged bool, now time.Tim
 	}
 	f.deletions, _ = b.Tombstones() // one that cannot be read Check finds
 	v.blocks[id] = f
+}
+
+var errNoMeta = errors.New("it has no meta.json")
+
+// abandoned tells whether nobody is at the directory, which has no meta.json.
+func abandoned(dir string, missing error, now time.Time) bool {
+	info, err := os.Stat(dir)
+	return errors.Is(missing, fs.ErrNotExist) && err == nil && now.Sub(info.ModTime()) >= goneAfter
 }
 
 // adjust ends a staged block where a flush has ended the original: one that holds

@@ -21,13 +21,18 @@ const goneAfter = 2 * time.Minute
 // which it reads every minute, and to be asked for it.
 const knownAfter = 2 * time.Minute
 
+// strangeAfter is how long a data directory must have seemed to be another's for that to
+// be believed of a Prometheus that has gone: one that ends lets go of its lock before it
+// is seen not to be ready.
+const strangeAfter = 20 * time.Second
+
 // guard watches what must hold before anything is uploaded.
 type guard struct {
 	opts  *Options
 	ready time.Time // since when Prometheus has been ready; zero: it is not
 	away  time.Time // since when it has been neither ready nor in its data directory; zero: it is not
 
-	strange bool // the data directory is another's
+	strange time.Time // since when the data directory has been another's; zero: it is not
 }
 
 // watch looks at Prometheus, and tells whether it has just become ready. Between
@@ -52,12 +57,16 @@ func since(at *time.Time, is bool, now time.Time) {
 // being restarted. Of one that takes no lock that cannot be told: it could come
 // back at any moment, and nothing would keep it from what is being read.
 func (g *guard) gone(now time.Time) bool {
-	return !g.away.IsZero() && now.Sub(g.away) >= goneAfter && !g.opts.lockless()
+	return !g.away.IsZero() && now.Sub(g.away) >= goneAfter && !g.opts.lockless() && g.strange.IsZero()
 }
 
 // hold says why nothing may be uploaded now, and gives the labels if it may.
 func (g *guard) hold(blocks map[ulid.ULID]*found, now time.Time) (external labels.Labels, reason string) {
-	g.strange = !g.ready.IsZero() && g.another(blocks, now)
+	if !g.ready.IsZero() {
+		since(&g.strange, g.another(blocks, now), now)
+	} else if now.Sub(g.strange) < strangeAfter {
+		g.strange = time.Time{}
+	}
 	external, err := g.opts.Labels()
 	switch {
 	case err != nil:
@@ -68,12 +77,17 @@ func (g *guard) hold(blocks map[ulid.ULID]*found, now time.Time) (external label
 	if conflict := g.opts.Conflict(); conflict != "" {
 		return external, "the labels " + external.String() + " are not this member's alone: " + conflict
 	}
-	if g.strange {
-		return external, fmt.Sprintf("prometheus.data_dir, %s, is not the one of the Prometheus beside this sidecar: that one is ready, "+
-			"and either nobody holds %s, or none of the blocks here is its own; give Prometheus's --storage.tsdb.path",
-			g.opts.DataDir, filepath.Join(g.opts.DataDir, "lock"))
+	if !g.strange.IsZero() {
+		return external, g.anothers().Error()
 	}
 	return external, ""
+}
+
+// anothers says that the data directory is another's.
+func (g *guard) anothers() error {
+	return fmt.Errorf("prometheus.data_dir, %s, is not the one of the Prometheus beside this sidecar: that one is, or was, ready, "+
+		"and either nobody held %s, or none of the blocks here is its own; give Prometheus's --storage.tsdb.path",
+		g.opts.DataDir, filepath.Join(g.opts.DataDir, "lock"))
 }
 
 // another tells whether the data directory is not that of the Prometheus that is
@@ -93,6 +107,21 @@ func (g *guard) another(blocks map[ulid.ULID]*found, now time.Time) bool {
 		}
 	}
 	return known != nil && local > 0
+}
+
+// untold tells whether the block is young, and Prometheus, which tells of its blocks, has told of
+// none of those that are here. Until it does another may have the directory open.
+func (e *engine) untold(f *found, now time.Time) bool {
+	if e.finishing || !f.inData || now.Sub(f.written) >= knownAfter {
+		return false
+	}
+	known := e.opts.PrometheusBlocks()
+	for id, here := range e.here.blocks {
+		if here.inData && known[id.String()] {
+			return false
+		}
+	}
+	return known != nil
 }
 
 // flag is one of Prometheus's command line; empty when it is not known.

@@ -72,9 +72,9 @@ func TestFirstBlock(t *testing.T) {
 	for _, old := range []bool{false, true} {
 		bubble(t, func(t *testing.T) {
 			dir, bkt := t.TempDir(), objstore.NewInMemBucket()
-			ready := shared[bool]{v: !old}
+			ready, known := shared[bool]{v: !old}, shared[map[string]bool]{v: map[string]bool{}}
 			start(t, made(t, dir, bkt, func(u *Uploader) {
-				u.opts.PrometheusReady, u.opts.PrometheusBlocks = ready.get, func() map[string]bool { return map[string]bool{} }
+				u.opts.PrometheusReady, u.opts.PrometheusBlocks = ready.get, known.get
 				if old { // it does not tell of its labels either
 					u.opts.Labels = func() (labels.Labels, error) {
 						if !ready.get() {
@@ -86,10 +86,15 @@ func TestFirstBlock(t *testing.T) {
 			}))
 			if old {
 				writeOld(t, dir)
+				time.Sleep(time.Minute)
 			} else {
-				write(t, dir, origin, origin+2*hour, "a")
+				a := write(t, dir, origin, origin+2*hour, "a")
+				time.Sleep(time.Minute)
+				if n := inBucket(t, bkt); n > 0 {
+					t.Error("it is in the bucket before Prometheus has told of it")
+				}
+				known.set(map[string]bool{a.String(): true})
 			}
-			time.Sleep(time.Minute)
 			ready.set(true)
 			time.Sleep(time.Minute)
 			if n := inBucket(t, bkt); (n == 0) != old {

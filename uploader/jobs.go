@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -84,7 +85,8 @@ func (e *engine) start(ctx context.Context, now time.Time) {
 	for l := range w.labels {
 		fresh = fresh && e.view.wanted[l]
 	}
-	if !fresh && (len(due) > 0 || e.unread && e.anyHeld()) {
+	first := !e.asked && (e.probed || e.finishing || !e.cfg.Probe)
+	if !fresh && (len(due) > 0 || e.unread && (e.anyHeld() || first)) {
 		old := e.view
 		e.launch(ctx, &job{what: "look"}, func(ctx context.Context) (func(), error) { return e.look(ctx, old, w) })
 	}
@@ -128,8 +130,13 @@ func (e *engine) wants() wants {
 	w := wants{labels: map[string]bool{}, blocks: map[ulid.ULID]bool{}}
 	for id, f := range e.here.blocks {
 		w.blocks[id] = true
-		if s := e.plan.Verdicts[id].State; s != plan.Up && s != plan.Covered {
+		if s := e.plan.Verdicts[id].State; !e.asked || s != plan.Up && s != plan.Covered {
 			w.labels[labelsKey(e.labelsOf(f))] = true
+		}
+		for _, made := range [][]ulid.ULID{f.Origins(), f.Replaces()} {
+			for _, of := range made {
+				w.blocks[of] = true
+			}
 		}
 	}
 	return w
@@ -142,8 +149,35 @@ func (e *engine) look(ctx context.Context, old *view, w wants) (func(), error) {
 		e.answered(err)
 		if err == nil {
 			e.view = next
+			e.believe(next)
 		}
 	}, err
+}
+
+// believe takes the bucket's word, once, for what the list of uploaded blocks says: it may
+// be of another bucket, or some may have been lost there.
+func (e *engine) believe(v *view) {
+	if e.asked {
+		return
+	}
+	e.asked = true
+	has := map[ulid.ULID]bool{}
+	for id, r := range v.remote {
+		has[id] = true
+		for _, of := range r.Of {
+			has[of] = true
+		}
+	}
+	hasAll := func(ids []ulid.ULID) bool {
+		return len(ids) > 0 && !slices.ContainsFunc(ids, func(id ulid.ULID) bool { return !has[id] })
+	}
+	for id, f := range e.here.blocks {
+		if !e.done.ids[id] || has[id] || hasAll(f.Origins()) || hasAll(f.Replaces()) || f.Meta.Stats.NumSamples == 0 {
+			continue
+		}
+		e.done.drop(id)
+		level.Warn(e.logger).Log("msg", "the bucket does not have a block that "+shippedName+" lists", "block", id, "span", e.span(f))
+	}
 }
 
 // answered notes how the bucket answered.

@@ -23,6 +23,7 @@ type metrics struct {
 	lag           prometheus.Gauge
 	duration      prometheus.Histogram
 	refused       prometheus.Gauge
+	held          prometheus.Gauge
 	enabled       prometheus.Gauge
 	reachable     prometheus.Gauge
 	flushSamples  prometheus.Counter
@@ -59,6 +60,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		refused: f.NewGauge(prometheus.GaugeOpts{
 			Name: "ringside_upload_refused_blocks",
 			Help: "Blocks of the data directory that are not uploaded, or not all of them; the status says why.",
+		}),
+		held: f.NewGauge(prometheus.GaugeOpts{
+			Name: "ringside_upload_held",
+			Help: "Whether nothing may be uploaded at all; the status says why.",
 		}),
 		enabled: f.NewGauge(prometheus.GaugeOpts{
 			Name: "ringside_upload_enabled",

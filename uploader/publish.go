@@ -21,6 +21,7 @@ func (e *engine) publish(now time.Time) {
 		Blocks:   []BlockStatus{},
 	}
 	e.warn(st.Warnings, now)
+	st.Held = e.heldBefore
 	refused := len(e.here.broken)
 	for id, f := range e.here.blocks {
 		v := e.plan.Verdicts[id]
@@ -44,6 +45,10 @@ func (e *engine) publish(now time.Time) {
 	e.metrics.tell(st.Blocks)
 	e.metrics.refused.Set(float64(refused))
 	e.metrics.lag.Set(st.LagSeconds)
+	e.metrics.held.Set(0)
+	if st.Held != "" {
+		e.metrics.held.Set(1)
+	}
 	e.metrics.reachable.Set(0)
 	if e.reachable {
 		e.metrics.reachable.Set(1)
@@ -63,7 +68,7 @@ func (e *engine) warn(warnings []string, now time.Time) {
 	if e.held != e.heldNow {
 		e.heldNow, e.heldSince = e.held, now
 	}
-	if lasts := now.Sub(e.heldSince) >= pollInterval/2; lasts && e.held != e.heldBefore && (e.held == "" || e.anyHeld()) {
+	if lasts := now.Sub(e.heldSince) >= pollInterval/2; lasts && e.held != e.heldBefore && (e.held == "" || e.anyHeld() || !e.guard.strange.IsZero()) {
 		e.heldBefore = e.held
 		if e.held != "" {
 			level.Warn(e.logger).Log("msg", "nothing is uploaded", "reason", e.held)
@@ -87,6 +92,9 @@ func (e *engine) blockStatus(id ulid.ULID, f *found, v plan.Verdict) BlockStatus
 	}
 	if t := e.troubles["look"]; t != nil && v.State == plan.Due && b.Reason == "" {
 		b.Reason = unreadable + t.err.Error()
+	}
+	if b.State == stateWaiting && b.Reason == "" && e.untold(f, time.Now()) {
+		b.Reason = "Prometheus has told of none of the blocks here yet"
 	}
 	if t := e.troubleOf(id); t != nil {
 		b.State, b.Reason, b.Attempts, b.NextTry = stateFailed, t.err.Error(), t.attempts, t.next.UTC()

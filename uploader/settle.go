@@ -17,13 +17,13 @@ import (
 // stage takes hold of the blocks that are needed, and tells whether there were
 // any that were not staged yet.
 func (e *engine) stage(now time.Time) (news bool) {
-	if e.guard.strange {
+	if !e.guard.strange.IsZero() {
 		return false
 	}
 	for id, v := range e.plan.Verdicts {
 		f := e.here.blocks[id]
 		what := "stage " + id.String()
-		if f.staged || !needed(v.State) && !e.plan.Keep[id] || !e.may(what, now) {
+		if f.staged || e.untold(f, now) || !needed(v.State) && !e.plan.Keep[id] || !e.may(what, now) {
 			continue
 		}
 		switch err := e.staging.add(f.Block, e.external); {
@@ -86,6 +86,13 @@ func (e *engine) settle() {
 			}
 		}
 	}
+	for id, err := range e.here.broken {
+		if !e.refused[id] {
+			e.refused[id] = true
+			e.count(outcomeRefused)
+			level.Error(e.logger).Log("msg", "a block is not uploaded", "block", id, "err", err)
+		}
+	}
 	e.done.keep(e.here.blocks)
 	if err := e.done.save(); err != nil {
 		e.fail("save", fmt.Errorf("write the list of uploaded blocks: %w", err))
@@ -97,7 +104,7 @@ func (e *engine) settle() {
 // forget drops what is known of blocks that are not here any more, and failures
 // of what is not tried any more.
 func (e *engine) forget(now time.Time) {
-	gone := func(id ulid.ULID) bool { return e.here.blocks[id] == nil }
+	gone := func(id ulid.ULID) bool { return e.here.blocks[id] == nil && e.here.broken[id] == nil }
 	for _, known := range []map[ulid.ULID]bool{e.refused, e.checked, e.mergedIn} {
 		maps.DeleteFunc(known, func(id ulid.ULID, _ bool) bool { return gone(id) })
 	}

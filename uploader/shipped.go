@@ -83,6 +83,12 @@ func (s *shipped) add(id ulid.ULID) (news bool) {
 	return true
 }
 
+// drop forgets a block that the bucket does not have.
+func (s *shipped) drop(id ulid.ULID) {
+	delete(s.ids, id)
+	s.dirty = true
+}
+
 // keep drops the entries of blocks that nothing on this side refers to any more.
 func (s *shipped) keep(blocks map[ulid.ULID]*found) {
 	used := map[ulid.ULID]bool{}

@@ -6,7 +6,8 @@ import "time"
 type Status struct {
 	Bucket     *BucketStatus     `json:"bucket"` // nil: no bucket is configured
 	Labels     map[string]string `json:"labels"`
-	LagSeconds float64           `json:"lag_seconds"` // age of the oldest block that is complete and not yet up; 0 when there is none
+	LagSeconds float64           `json:"lag_seconds"`    // age of the oldest block that is complete and not yet up; 0 when there is none
+	Held       string            `json:"held,omitempty"` // why nothing may be uploaded, where that lasts
 	// OverdueSeconds is for how long the oldest block has been due: unlike the lag, it does not count
 	// the time in which out-of-order samples were waited for. 0 when none is.
 	OverdueSeconds float64       `json:"overdue_seconds"`

@@ -153,6 +153,9 @@ func (v *verdict) uploads(m *Model) {
 		return
 	}
 	var reasons []string
+	if u.Held != "" {
+		reasons = append(reasons, "nothing is uploaded: "+told(u.Held))
+	}
 	if u.Bucket.Error != "" {
 		reasons = append(reasons, "bucket: "+told(u.Bucket.Error))
 	} else if !u.Bucket.Reachable {

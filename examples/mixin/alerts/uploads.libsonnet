@@ -33,6 +33,14 @@ local group = import 'group.libsonnet';
           description: 'A block of {{ $labels.%(memberLabel)s }} has waited for {{ $value | humanizeDuration }}. What is not in the bucket is lost with the volume, and the disk fills up.',
         },
         {
+          alert: 'RingsideUploadHeld',
+          severity: 'critical',
+          expr: 'ringside_upload_held{%(ringsideSelector)s} == 1',
+          'for': '15m',
+          summary: 'Nothing of {{ $labels.%(memberLabel)s }} is uploaded.',
+          description: 'For 15 minutes something has kept {{ $labels.%(memberLabel)s }} from uploading anything: its blocks, and its head when it leaves, are not in the bucket.',
+        },
+        {
           alert: 'RingsideUploadBlocksRefused',
           severity: 'warning',
           expr: 'ringside_upload_refused_blocks{%(ringsideSelector)s} > 0',
