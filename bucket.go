@@ -10,6 +10,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/ringside-project/ringside/config"
+	"github.com/ringside-project/ringside/uploader/bucket"
 	"github.com/ringside-project/ringside/uploader/ship"
 )
 
@@ -27,8 +28,9 @@ func addBucket(app *kingpin.Application) *bucketCommand {
 	c := &bucketCommand{}
 	bucket := app.Command("bucket", "Look at the blocks in the bucket that ringside.yml names.")
 	c.flags.configFlags.add(bucket)
-	c.list = bucket.Command("ls", "List them by their labels and time, and tell which are not whole.")
-	c.verify = bucket.Command("verify", "Compare them with what their meta.json says, and look for overlaps and gaps: exit 0, or 1 with what is wrong.")
+	c.list = bucket.Command("ls", "List them by their labels and time, and tell which lack files. Sizes and contents are for verify to compare.")
+	c.verify = bucket.Command("verify", "Compare them with what their meta.json says, and look for overlaps, and for gaps of more than 5 minutes, "+
+		"Prometheus's lookback: shorter ones are in no graph. Exit 0, gaps or not, or 1 with what is wrong.")
 	c.verify.Flag("hashes", "Compare contents too, which reads all of them.").BoolVar(&c.flags.hashes)
 	c.flags.logFlags.add(bucket)
 	return c
@@ -46,6 +48,9 @@ func (c *bucketCommand) run(verify bool, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer bkt.Close()
+	if err := bucket.There(bkt); err != nil {
+		return err
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	listing, err := ship.List(ctx, bkt)
@@ -53,13 +58,13 @@ func (c *bucketCommand) run(verify bool, stdout, stderr io.Writer) error {
 		return err
 	}
 	if !verify {
-		return listing.WriteTable(stdout)
+		return listing.WriteTable(stdout, bkt.Name())
 	}
 	report, err := ship.Verify(ctx, bkt, listing, c.flags.hashes)
 	if err != nil {
 		return err
 	}
-	if err := report.WriteText(stdout); err != nil {
+	if err := report.WriteText(stdout, bkt.Name()); err != nil {
 		return err
 	}
 	if !report.OK() {

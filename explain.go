@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -66,7 +67,7 @@ func printExplanation(e scrape.Explanation, stdout io.Writer) error {
 		{"key", e.Key},
 		{"made from", e.KeyRule},
 		{"labels", e.Labels.String()},
-		{"found by", e.Discovery},
+		{"found by", foundBy(e.Discovery)},
 		{"view", e.View},
 	} {
 		if row.value != "" {
@@ -74,4 +75,12 @@ func printExplanation(e scrape.Explanation, stdout io.Writer) error {
 		}
 	}
 	return w.Flush()
+}
+
+// foundBy names the target group's source. Those of static_configs have numbers alone.
+func foundBy(source string) string {
+	if _, err := strconv.ParseUint(source, 10, 64); err == nil {
+		return "static_configs"
+	}
+	return source
 }

@@ -35,6 +35,9 @@ func addFlush(app *kingpin.Application) (*kingpin.CmdClause, *flushFlags) {
 // flushHead flushes the data directory that the configuration names, and tells
 // what came of it.
 func flushHead(f flushFlags, stdout, stderr io.Writer) error {
+	if f.blockDuration <= 0 {
+		return fmt.Errorf("--min-block-duration: %s; give that Prometheus's own, above 0, such as 2h", f.blockDuration)
+	}
 	cfg, err := config.Load(f.configFile, f.expandEnv)
 	if err != nil {
 		return err

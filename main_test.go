@@ -53,9 +53,17 @@ func TestKeygen(t *testing.T) {
 func TestCheckConfig(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, dir, "prometheus.yml", "scrape_configs:\n  - job_name: ledger\n    static_configs:\n      - targets: [10.0.0.1:8080]\n")
-	good := writeFile(t, dir, "good.yml", "cluster: {name: prod, node: a, listen_address: 127.0.0.1:7946}\nuploader: {bucket: {type: S3}}\n")
+	good := writeFile(t, dir, "good.yml", "cluster: {name: prod, node: a, listen_address: 127.0.0.1:7946}\nuploader: {bucket: {type: S3, config: {bucket: m, endpoint: e}}}\n")
 	bad := writeFile(t, dir, "bad.yml", "cluster: {name: prod}\nscrape:\n  replica: 2\n")
 	badSource := writeFile(t, dir, "badsource.yml", "cluster: {name: prod, node: a, listen_address: 127.0.0.1:7946}\nprometheus: {config_file: bad.yml}\n")
+	const uploads = "cluster: {name: prod, node: a, listen_address: 127.0.0.1:7946}\nuploader: "
+	field := writeFile(t, dir, "field.yml", uploads+"{bucket: {type: S3, config: {bucket: m, acces_key: SKPLANTED}}}\n")
+	kind := writeFile(t, dir, "kind.yml", uploads+"{bucket: {type: S3, config: {bucket: m, endpoint: e, insecure: SKPLANTED}}}\n")
+	nowhere := writeFile(t, dir, "nowhere.yml", uploads+"{bucket: {type: FILESYSTEM}}\n")
+	unnamed := writeFile(t, dir, "unnamed.yml", uploads+"{bucket: {type: S3, config: {endpoint: e}}}\n")
+	writeFile(t, dir, "bucket.yml", "type: S3\nconfig:\n  acces_key: SKPLANTED\n")
+	elsewhere := writeFile(t, dir, "elsewhere.yml", uploads+"{bucket_file: bucket.yml}\n")
+	made := writeFile(t, dir, "made.yml", uploads+"{bucket: {type: FILESYSTEM, config: {directory: run/blocks}}}\n")
 	unset := writeFile(t, dir, "unset.yml", "cluster:\n  name: ${RINGSIDE_TEST_NOT_SET}\n  listen_address: 127.0.0.1:7946\n")
 	for _, tc := range []struct {
 		args     []string
@@ -64,6 +72,12 @@ func TestCheckConfig(t *testing.T) {
 		{[]string{good}, "good.yml is good: member a of cluster prod", ""},
 		{[]string{bad}, "", "bad.yml:3: scrape.replica: unknown field; known here: replicas, capacity_series, jobs"},
 		{[]string{badSource}, "", "bad.yml"},
+		{[]string{field}, "", "uploader.bucket.config.acces_key: unknown field; known here: bucket, endpoint, "},
+		{[]string{kind}, "", "uploader.bucket.config.insecure: expected true or false"},
+		{[]string{nowhere}, "", "uploader.bucket.config: directory is missing; FILESYSTEM needs directory"},
+		{[]string{unnamed}, "", "uploader.bucket.config: bucket is missing; S3 needs bucket and endpoint"},
+		{[]string{elsewhere}, "", filepath.Join(dir, "bucket.yml") + ":3: config.acces_key: unknown field"},
+		{[]string{made}, "made.yml is good", ""},
 		{[]string{unset, "--config.expand-env"}, "", "unset.yml:2: ${RINGSIDE_TEST_NOT_SET} is not set"},
 		{[]string{unset}, "cluster ${RINGSIDE_TEST_NOT_SET}", ""},
 	} {
@@ -72,7 +86,7 @@ func TestCheckConfig(t *testing.T) {
 		if !strings.Contains(out.String(), tc.out) {
 			t.Errorf("%s prints %q; want %q", tc.args, out.String(), tc.out)
 		}
-		if (err != nil) != (tc.err != "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+		if (err != nil) != (tc.err != "") || err != nil && (!strings.Contains(err.Error(), tc.err) || strings.Contains(err.Error(), "SKP")) {
 			t.Errorf("%s: %v; want %q", tc.args, err, tc.err)
 		}
 	}
@@ -128,8 +142,8 @@ func TestExplain(t *testing.T) {
 	answers := map[string]string{
 		"10.0.0.1:80": `{"status":"success","data":[
 			{"job":"a","scrape_url":"http://10.0.0.1:80/metrics","labels":{"app":"x"},"key":"k","owners":["one"],"phase":"adopting",
-			 "key_rule":"job and address","order":["one","two","three"],"view":"00ff","why":"first in its order","pending":["one"],"discovery":"static"},
-			{"job":"b","scrape_url":"http://10.0.0.1:80/metrics","labels":{},"owners":[],"phase":"unowned","why":"nobody is there"}]}`,
+			 "key_rule":"job and address","order":["one","two","three"],"view":"00ff","why":"first in its order","pending":["one"],"discovery":"0"},
+			{"job":"b","scrape_url":"http://10.0.0.1:80/metrics","labels":{},"owners":[],"phase":"unowned","why":"nobody is there","discovery":"/sd/ledger.yml:0"}]}`,
 		"none": `{"status":"success","data":[]}`,
 	}
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -151,8 +165,8 @@ func TestExplain(t *testing.T) {
 		args     []string
 		out, err string
 	}{
-		{[]string{"10.0.0.1:80", "--http.config.file=" + auth}, "http://10.0.0.1:80/metrics of job a\n  owners     one\n  why        first in its order\n  next       two, three\n  phase      adopting\n  waits for  one\n", ""},
-		{[]string{"10.0.0.1:80", "--http.config.file=" + auth}, "http://10.0.0.1:80/metrics of job b\n  owners  nobody\n", ""},
+		{[]string{"10.0.0.1:80", "--http.config.file=" + auth}, "http://10.0.0.1:80/metrics of job a\n  owners     one\n  why        first in its order\n  next       two, three\n  phase      adopting\n  waits for  one\n  key        k\n  made from  job and address\n  labels     {app=\"x\"}\n  found by   static_configs\n  view       00ff\n", ""},
+		{[]string{"10.0.0.1:80", "--http.config.file=" + auth}, "http://10.0.0.1:80/metrics of job b\n  owners    nobody\n", ""},
 		{[]string{"none", "--http.config.file=" + auth}, "", `no target has the address, scrape URL or key "none"`},
 		{[]string{"10.0.0.1:80"}, "", "401 Unauthorized"},
 		{[]string{"x", "--http.config.file=nosuch.yml"}, "", "read --http.config.file: "},
@@ -227,19 +241,38 @@ func TestFlush(t *testing.T) {
 			t.Errorf("%s: %v; want %q\n%s", args, err, problem, log.String())
 		}
 	}
+	mistyped := writeFile(t, dir, "mistyped.yml", strings.Replace(text, "\n", "\nprometheus: {data_dir: dta}\n", 1)+
+		"uploader: {bucket: {type: FILESYSTEM, config: {directory: bucket}}}\n")
+	run("^$", "prometheus.data_dir "+filepath.Join(dir, "dta")+": no such directory", "flush", "--config.file="+mistyped)
+	for _, name := range []string{"dta", "bucket"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			t.Errorf("flush of a directory that does not exist has made %s", name)
+		}
+	}
+	for _, d := range []string{"-2h0m0s", "0s"} {
+		run("^$", "--min-block-duration: "+d+"; give that Prometheus's own, above 0", "flush", "--min-block-duration="+d, "--config.file="+full)
+	}
 	release, _, err := fileutil.Flock(filepath.Join(dir, "data", "lock"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	run("", "is locked: a Prometheus has it open", "flush", "--config.file="+full)
+	run("", "is locked: a Prometheus, or another ringside flush, has it open", "flush", "--config.file="+full)
 	if err := release.Release(); err != nil {
 		t.Fatal(err)
 	}
 	run("", "none is given", "bucket", "ls", "--config.file="+bare)
+	for _, verb := range []string{"ls", "verify"} {
+		run("^$", filepath.Join(dir, "bucket")+": no such directory", "bucket", verb, "--config.file="+full)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "bucket"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	run("^no blocks in fs: "+filepath.Join(dir, "bucket")+"\n$", "", "bucket", "ls", "--config.file="+full)
+	run("^fs: "+filepath.Join(dir, "bucket")+": 0 blocks, ", "", "bucket", "verify", "--config.file="+full)
 	run(fmt.Sprintf(`^head: %d samples in [23] new blocks\nbucket: ringside.yml names none`, samples), "", "flush", "--config.file="+bare)
 	run(`^head: 0 samples in 0 new blocks\nbucket .*: it holds all of this data directory`, "", "flush", "--config.file="+full)
 	run(`\{prometheus_replica="a", region="eu"\}\n(.*\n)+ .* whole\n`, "", "bucket", "ls", "--config.file="+full)
-	run(`^[23] blocks, \d+ bytes: 0 problems, 0 gaps\n$`, "", "bucket", "verify", "--hashes", "--config.file="+full)
+	run(`^fs: .*/bucket: [23] blocks, \d+ bytes: 0 problems, 0 gaps\n$`, "", "bucket", "verify", "--hashes", "--config.file="+full)
 	indexes, err := filepath.Glob(filepath.Join(dir, "bucket", "*", "index"))
 	if err != nil || len(indexes) == 0 {
 		t.Fatalf("in the bucket: %v, %v", indexes, err)
@@ -247,6 +280,7 @@ func TestFlush(t *testing.T) {
 	if err := os.Remove(indexes[0]); err != nil {
 		t.Fatal(err)
 	}
+	run(` lacks index\n`, "", "bucket", "ls", "--config.file="+full)
 	run(`^problem .*/index: it is missing`, "not as it should be", "bucket", "verify", "--config.file="+full)
 	run("", "nosuch.yml", "flush", "--config.file="+filepath.Join(dir, "nosuch.yml"))
 }

@@ -22,17 +22,32 @@ type simulateFlags struct {
 	askFlags
 	add      []string // NAME or NAME@ZONE
 	remove   []string
-	replicas int // 0: as they are
+	replicas replicas
 	capacity map[string]string
 	output   string
 }
+
+// replicas are those of --replicas; 0: as they are.
+type replicas int
+
+// Set reads the flag, so that a 0 that was given is not taken for none.
+func (r *replicas) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return fmt.Errorf("--replicas: %q; give 1 or more, for at least 1 member must scrape each target", text)
+	}
+	*r = replicas(n)
+	return nil
+}
+
+func (r *replicas) String() string { return strconv.Itoa(int(*r)) }
 
 func addSimulate(app *kingpin.Application) (*kingpin.CmdClause, *simulateFlags) {
 	f := &simulateFlags{capacity: map[string]string{}}
 	simulate := app.Command("simulate", "Tell what a change of members would move, before doing it: asks a running sidecar, changes nothing.")
 	simulate.Flag("add", "A member that would come. May be given again.").PlaceHolder("NAME[@ZONE]").StringsVar(&f.add)
 	simulate.Flag("remove", "A member that would go. May be given again.").PlaceHolder("NAME").StringsVar(&f.remove)
-	simulate.Flag("replicas", "scrape.replicas; a job's own replicas stay.").PlaceHolder("N").IntVar(&f.replicas)
+	simulate.Flag("replicas", "scrape.replicas; a job's own replicas stay.").PlaceHolder("N").SetValue(&f.replicas)
 	simulate.Flag("capacity", "A member's capacity_series. May be given again.").PlaceHolder("NAME=N").StringMapVar(&f.capacity)
 	simulate.Flag("output", "text or json.").Default("text").EnumVar(&f.output, "text", "json")
 	f.askFlags.add(simulate)
@@ -66,9 +81,6 @@ func simulateChange(f simulateFlags, stdout io.Writer) error {
 	if len(f.add)+len(f.remove)+len(f.capacity) == 0 && f.replicas == 0 {
 		return errors.New("nothing to simulate: give --add, --remove, --replicas or --capacity")
 	}
-	if f.replicas < 0 {
-		return fmt.Errorf("--replicas: %d; at least 1 member must scrape each target", f.replicas)
-	}
 	s, err := f.sidecar()
 	if err != nil {
 		return err
@@ -83,7 +95,7 @@ func simulateChange(f simulateFlags, stdout io.Writer) error {
 	}
 	after := now.sharding
 	if f.replicas > 0 {
-		after.Replicas = f.replicas
+		after.Replicas = int(f.replicas)
 	}
 	result := simulate(now, members, after)
 	if f.output == "json" {

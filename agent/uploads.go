@@ -2,7 +2,10 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/go-kit/log"
@@ -158,6 +161,9 @@ func uploaderOptions(cfg *config.Config, t *told, logger log.Logger) uploader.Op
 // been done, the error what is left. blockDuration is that Prometheus's
 // --storage.tsdb.min-block-duration.
 func Flush(ctx context.Context, cfg *config.Config, blockDuration time.Duration, logger log.Logger) (uploader.Status, error) {
+	if err := isThere(cfg.Prometheus.DataDir); err != nil {
+		return uploader.Status{}, err
+	}
 	if !head.Free(cfg.Prometheus.DataDir) {
 		return uploader.Status{}, fmt.Errorf("flush %s: %w", cfg.Prometheus.DataDir, head.ErrLocked)
 	}
@@ -182,6 +188,21 @@ func Flush(ctx context.Context, cfg *config.Config, blockDuration time.Duration,
 	}
 	err = newUploads(up, t, logger).carryRest(ctx)
 	return up.Status(), err
+}
+
+// isThere keeps Flush from making a data directory whose name is mistyped, of
+// which there would be nothing to rescue.
+func isThere(dataDir string) error {
+	info, err := os.Stat(dataDir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("prometheus.data_dir %s: no such directory; name the one that the Prometheus has left", dataDir)
+	case err != nil:
+		return fmt.Errorf("prometheus.data_dir: %w", err)
+	case !info.IsDir():
+		return fmt.Errorf("prometheus.data_dir %s: not a directory; name the one that the Prometheus has left", dataDir)
+	}
+	return nil
 }
 
 func cutOnly(ctx context.Context, o uploader.Options, blockDuration time.Duration) (uploader.Status, error) {

@@ -195,6 +195,9 @@ func TestBadInput(t *testing.T) {
 		{"one port for two", minimal + "relay:\n  listen_address: 127.0.0.1:7946\n", `ringside.yml:3: relay.listen_address: 127.0.0.1:7946 is cluster.listen_address too`},
 		{"bucket twice", minimal + "uploader:\n  bucket: {type: S3}\n  bucket_file: a.yml\n", `ringside.yml:4: uploader.bucket_file: bucket is given too; keep one of the two`},
 		{"bucket type", minimal + "uploader:\n  bucket:\n    type: FLOPPY\n", `ringside.yml:4: uploader.bucket.type: "FLOPPY"; give one of ALIYUNOSS, `},
+		{"bucket field", minimal + "uploader:\n  bucket:\n    type: S3\n    config:\n      acces_key: planted\n", `ringside.yml:6: uploader.bucket.config.acces_key: unknown field; known here: bucket, `},
+		{"an anchor that is not there", minimal + "uploader:\n  bucket: *planted\n", `ringside.yml: not valid YAML: a value begins with *`},
+		{"no text", minimal + "#\x00\n", `ringside.yml: not valid YAML: `},
 		{"bucket file missing", minimal + "uploader:\n  bucket_file: nosuch.yml\n", `ringside.yml:3: uploader.bucket_file: open `},
 		{"no tracing endpoint", minimal + "tracing:\n  insecure: true\n", `ringside.yml:2: tracing: tracing endpoint must be set`},
 		{"tracing endpoint", minimal + "tracing:\n  client_type: http\n  endpoint: http://u:planted@collector:4318\n", `ringside.yml:4: tracing.endpoint: not host:port`},
@@ -311,11 +314,12 @@ uploader:
     prefix: visible5
     config:
       bucket: visible6
+      endpoint: visible13
       access_key: planted12
       secret_key: planted13
-      sse_config: {encryption_key: planted14, bucket: planted15}
-      http_config: {tls_config: {key: planted16}}
-      list: [planted17]
+      sse_config: {encryption_key: planted14, kms_encryption_context: {bucket: planted15}}
+      http_config: {tls_config: {server_name: planted16}}
+      put_user_metadata: {list: planted17}
 tracing:
   endpoint: visible7:4317
   headers: {X-Tenant: planted24}

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"strconv"
 	"strings"
@@ -65,6 +66,12 @@ func parse(text string) (*document, error) {
 			hint = "; indent with spaces, YAML takes no tabs"
 		}
 		return nil, &located{line: line, err: fmt.Errorf("not valid YAML: %s%s", strings.TrimPrefix(err.Error(), m[0]), hint)}
+	}
+	if err != nil && strings.Contains(err.Error(), "unknown anchor") { // it has no line, and quotes what may be a secret
+		return nil, &located{err: errors.New("not valid YAML: a value begins with *, which refers to an anchor that is not there; put it in quotes")}
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, &located{err: fmt.Errorf("not valid YAML: %w", err)}
 	}
 	if len(first.Content) == 0 || first.Content[0].ShortTag() == "!!null" {
 		return &document{}, nil

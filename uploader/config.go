@@ -3,7 +3,6 @@ package uploader
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 	"github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 	"github.com/thanos-io/objstore"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/ringside-project/ringside/uploader/bucket"
 )
@@ -63,12 +61,14 @@ func (c *Config) Validate() error {
 	if !c.Enabled() {
 		return nil
 	}
-	b, field, err := c.bucket()
-	if err != nil {
-		return err
+	if c.Bucket != nil {
+		if err := c.Bucket.Check(); err != nil {
+			return fmt.Errorf("uploader.bucket.%w", err)
+		}
+		return nil
 	}
-	if err := b.Validate(); err != nil {
-		return fmt.Errorf("%s%w", field, err)
+	if err := bucket.CheckFile(c.BucketFile); err != nil {
+		return fmt.Errorf("uploader.bucket_file: %w", err)
 	}
 	return nil
 }
@@ -97,16 +97,8 @@ func (c *Config) bucket() (b *bucket.Config, field string, err error) {
 		return c.Bucket, "uploader.bucket.", nil
 	}
 	field = "uploader.bucket_file: "
-	f, err := os.Open(c.BucketFile)
-	if err != nil {
+	if b, err = bucket.Read(c.BucketFile); err != nil {
 		return nil, "", fmt.Errorf("%s%w", field, err)
-	}
-	defer f.Close()
-	b = &bucket.Config{}
-	dec := yaml.NewDecoder(f)
-	dec.KnownFields(true)
-	if err := dec.Decode(b); err != nil {
-		return nil, "", fmt.Errorf("%s%s: %w", field, c.BucketFile, err)
 	}
 	return b, field + c.BucketFile + ": ", nil
 }

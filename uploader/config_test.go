@@ -14,8 +14,9 @@ import (
 func TestConfig(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"good.yml":    "type: S3\nconfig: {bucket: b}\n",
+		"good.yml":    "type: S3\nconfig: {bucket: b, endpoint: e}\n",
 		"type.yml":    "type: TAPE\n",
+		"empty.yml":   "",
 		"unknown.yml": "type: S3\nbuckett: b\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -32,6 +33,7 @@ func TestConfig(t *testing.T) {
 		{"bucket_file: good.yml", true, ""},
 		{"bucket_file: type.yml", true, `type: "TAPE"; give one of `},
 		{"bucket_file: unknown.yml", true, "buckett"},
+		{"bucket_file: empty.yml", true, "empty.yml: it is empty; write type: S3"},
 		{"bucket_file: nosuch.yml", true, "no such file"},
 		{"bucket: {type: S3}\nbucket_file: good.yml", true, "uploader.bucket_file: bucket is given too"},
 		{"bucket: {}", true, `uploader.bucket.type: ""; give one of `},

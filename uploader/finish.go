@@ -33,9 +33,9 @@ func (u *Uploader) Finish(ctx context.Context) error {
 	}
 	e := u.engine
 	defer u.release()
-	strange := e.guard.strange
-	e.finishing, e.guard = true, guard{opts: &u.opts, strange: strange}
-	if !strange.IsZero() && time.Since(strange) >= strangeAfter {
+	e.finishing = true
+	e.guard.ready, e.guard.away = time.Time{}, time.Time{}
+	if e.guard.believed() {
 		return e.guard.anothers()
 	}
 	clear(e.troubles) // everything is tried at once

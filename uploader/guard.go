@@ -33,6 +33,7 @@ type guard struct {
 	away  time.Time // since when it has been neither ready nor in its data directory; zero: it is not
 
 	strange time.Time // since when the data directory has been another's; zero: it is not
+	seen    time.Time // when Prometheus was last ready
 }
 
 // watch looks at Prometheus, and tells whether it has just become ready. Between
@@ -64,7 +65,8 @@ func (g *guard) gone(now time.Time) bool {
 func (g *guard) hold(blocks map[ulid.ULID]*found, now time.Time) (external labels.Labels, reason string) {
 	if !g.ready.IsZero() {
 		since(&g.strange, g.another(blocks, now), now)
-	} else if now.Sub(g.strange) < strangeAfter {
+		g.seen = now
+	} else if !g.believed() {
 		g.strange = time.Time{}
 	}
 	external, err := g.opts.Labels()
@@ -82,6 +84,9 @@ func (g *guard) hold(blocks map[ulid.ULID]*found, now time.Time) (external label
 	}
 	return external, ""
 }
+
+// believed tells whether the data directory is another's also when Prometheus has gone.
+func (g *guard) believed() bool { return !g.strange.IsZero() && g.seen.Sub(g.strange) >= strangeAfter }
 
 // anothers says that the data directory is another's.
 func (g *guard) anothers() error {

@@ -7,7 +7,10 @@ package bucket
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -23,19 +26,36 @@ type Config struct {
 	Prefix string         `yaml:"prefix,omitempty"` // put before every object's name
 }
 
-// provider makes a bucket of a provider's own fields, as YAML.
-type provider func(logger log.Logger, config []byte) (objstore.Bucket, error)
-
 // known are the providers of thanos-io/objstore; this build may leave some out.
 var known = []string{"ALIYUNOSS", "AZURE", "BOS", "COS", "FILESYSTEM", "GCS", "OBS", "OCI", "S3", "SWIFT"}
 
-// Validate says what is wrong with the type. The rest the provider itself
-// checks, in Open.
+// UnmarshalYAML reads it as any struct, but says nothing of a value that is wrong.
+func (c *Config) UnmarshalYAML(unmarshal func(any) error) error {
+	type plain Config
+	err := unmarshal((*plain)(c))
+	var typed *yaml.TypeError
+	if errors.As(err, &typed) {
+		clean := &yaml.TypeError{}
+		for _, text := range typed.Errors {
+			clean.Errors = append(clean.Errors, wrongValue.ReplaceAllString(text, "$1 into $2"))
+		}
+		return clean
+	}
+	if err != nil {
+		return withoutValues(err)
+	}
+	return nil
+}
+
+// wrongValue has the words before a value, and the type of the field.
+var wrongValue = regexp.MustCompile("(?s)(cannot unmarshal !!\\w+) `.*` into (.+)$")
+
+// Validate says what is wrong with the type. The rest Check and Open look at.
 func (c *Config) Validate() error {
 	switch kind := strings.ToUpper(c.Type); {
 	case !slices.Contains(known, kind):
 		return fmt.Errorf("type: %q; give one of %s", c.Type, strings.Join(known, ", "))
-	case linked()[kind] == nil:
+	case linked()[kind].open == nil:
 		return fmt.Errorf("type: this build leaves out %s; build with -tags full (make build-full)", kind)
 	}
 	return nil
@@ -47,24 +67,53 @@ func Open(c *Config, logger log.Logger) (objstore.Bucket, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	kind := strings.ToUpper(c.Type)
+	if err := c.checkFields(); err != nil {
+		return nil, err
+	}
+	return c.open(logger, nil)
+}
+
+// open has the provider open it, with these fields in place of the user's.
+func (c *Config) open(logger log.Logger, instead map[string]any) (objstore.Bucket, error) {
+	p := linked()[strings.ToUpper(c.Type)]
 	fields := maps.Clone(c.Config)
-	if _, given := fields["send_content_md5"]; kind == string(objstore.S3) && !given {
-		if fields == nil {
-			fields = map[string]any{}
-		}
+	if fields == nil {
+		fields = map[string]any{}
+	}
+	if _, given := fields["send_content_md5"]; strings.EqualFold(c.Type, string(objstore.S3)) && !given {
 		// The client hashes parts one after the other, and so sends them one after
 		// the other. The uploader compares sizes, and has hashes of its own.
 		fields["send_content_md5"] = false
 	}
+	maps.Copy(fields, instead)
 	raw, err := yaml.Marshal(fields)
 	if err != nil {
 		return nil, errors.New("config: it cannot be rendered as YAML")
 	}
-	hide := newScrubber(fields)
-	b, err := linked()[kind](hide.logger(logger), raw)
+	hide := newScrubber(c.Config)
+	b, err := p.open(hide.logger(logger), raw)
 	if err != nil {
-		return nil, fmt.Errorf("config: %w", hide.error(err))
+		return nil, hide.error(p.explain(fields, raw, err))
 	}
-	return &scrubbed{Bucket: objstore.NewPrefixedBucket(b, c.Prefix), hide: hide}, nil
+	return &scrubbed{Bucket: objstore.NewPrefixedBucket(b, c.Prefix), under: b, hide: hide}, nil
+}
+
+// There tells, of a FILESYSTEM bucket that Open has opened, whether its directory
+// exists: one that does not is an empty bucket to all who read it. Of others only
+// requests tell.
+func There(b objstore.Bucket) error {
+	opened, _ := b.(*scrubbed)
+	if opened == nil {
+		return nil
+	}
+	local, _ := opened.under.(*whole)
+	if local == nil {
+		return nil
+	}
+	if _, err := os.Stat(local.dir); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("bucket %s: no such directory; the uploader makes it when it puts the first object", local.dir)
+	} else if err != nil {
+		return fmt.Errorf("bucket: %w", err)
+	}
+	return nil
 }

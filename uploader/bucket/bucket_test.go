@@ -211,7 +211,7 @@ func TestNoSecretShows(t *testing.T) {
 			t.Errorf("%v is opened", c.Config)
 			continue
 		}
-		if !strings.HasPrefix(err.Error(), "config: ") {
+		if !strings.HasPrefix(err.Error(), "config") {
 			t.Error(err)
 		}
 		logged.WriteString(err.Error())
@@ -221,5 +221,21 @@ func TestNoSecretShows(t *testing.T) {
 		if strings.Contains(logged.String(), secret) {
 			t.Errorf("%s shows in\n%s", secret, &logged)
 		}
+	}
+}
+
+// TestThere tells a directory that is mistyped from one that is empty.
+func TestThere(t *testing.T) {
+	dir := t.TempDir()
+	for place, there := range map[string]bool{dir: true, dir + "/mistyped": false} {
+		c := filesystem(place)
+		c.Prefix = "prefix"
+		err := bucket.There(open(t, c))
+		if (err == nil) != there || err != nil && !strings.Contains(err.Error(), place+": no such directory") {
+			t.Errorf("%s: %v", place, err)
+		}
+	}
+	if err := bucket.There((&s3{}).bucket(t, log.NewNopLogger(), nil)); err != nil {
+		t.Error(err)
 	}
 }

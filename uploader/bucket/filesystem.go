@@ -35,9 +35,6 @@ func newFilesystem(_ log.Logger, config []byte) (objstore.Bucket, error) {
 	if err := yaml.Unmarshal(config, &c); err != nil {
 		return nil, err
 	}
-	if c.Directory == "" {
-		return nil, errors.New("directory is missing; name the one that is to hold the blocks")
-	}
 	dir, err := filepath.Abs(c.Directory)
 	if err != nil {
 		return nil, err

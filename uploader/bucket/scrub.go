@@ -134,7 +134,8 @@ func (s scrubber) logger(logger log.Logger) log.Logger {
 // scrubbed is a bucket whose errors show no secret.
 type scrubbed struct {
 	objstore.Bucket
-	hide scrubber
+	under objstore.Bucket // the provider's own
+	hide  scrubber
 }
 
 func (b *scrubbed) Iter(ctx context.Context, dir string, f func(string) error, o ...objstore.IterOption) error {

@@ -12,9 +12,9 @@ import (
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 )
 
-// ErrLocked is returned when somebody, most likely Prometheus, has the data
-// directory open.
-var ErrLocked = errors.New("the data directory is locked: a Prometheus has it open")
+// ErrLocked is returned when somebody, Prometheus or another flush, has the
+// data directory open.
+var ErrLocked = errors.New("the data directory is locked: a Prometheus, or another ringside flush, has it open")
 
 // lock takes Prometheus's lock.
 func lock(dir string, logger *slog.Logger) (unlock func() error, err error) {

@@ -25,6 +25,7 @@ type Entry struct {
 	ID      ulid.ULID
 	Meta    *block.Meta // nil: it has none, so that it is not whole
 	Err     error       // why its meta.json cannot be read
+	Lacks   []string    // files that its meta.json lists and the bucket has not
 	Deleted bool        // marked for deletion
 	Gone    bool        // for Thanos: another one has all its sources; its compactor removes it
 }
@@ -107,7 +108,7 @@ func each[K, A any](ctx context.Context, keys []K, ask func(context.Context, K) 
 	return context.Cause(ctx)
 }
 
-// List reads the meta.json of every block.
+// List reads the meta.json of every block, and looks which of its files are there.
 func List(ctx context.Context, bkt objstore.BucketReader) (Listing, error) {
 	ids, err := Blocks(ctx, bkt)
 	if err != nil {
@@ -117,23 +118,19 @@ func List(ctx context.Context, bkt objstore.BucketReader) (Listing, error) {
 	if err := Metas(ctx, bkt, ids, func(e Entry) { l = append(l, e) }); err != nil {
 		return nil, err
 	}
-	marked := map[ulid.ULID]bool{}
-	err = each(ctx, ids, func(ctx context.Context, id ulid.ULID) (ulid.ULID, error) {
-		name := path.Join(id.String(), "deletion-mark.json")
-		there, err := ask(ctx, func(ctx context.Context) (bool, error) { return bkt.Exists(ctx, name) })
+	entries := make([]*Entry, len(l))
+	for i := range l {
+		entries[i] = &l[i]
+	}
+	err = each(ctx, entries, func(ctx context.Context, e *Entry) (func(), error) {
+		there, err := objects(ctx, bkt, e.ID)
 		if err != nil {
-			return ulid.ULID{}, fmt.Errorf("look for %s: %w", name, err)
+			return nil, fmt.Errorf("list %s: %w", e.ID, err)
 		}
-		if !there {
-			return ulid.ULID{}, nil
-		}
-		return id, nil
-	}, func(id ulid.ULID) { marked[id] = true })
+		return func() { e.found(there) }, nil
+	}, func(note func()) { note() })
 	if err != nil {
 		return nil, err
-	}
-	for i := range l {
-		l[i].Deleted = marked[l[i].ID]
 	}
 	slices.SortFunc(l, func(a, b Entry) int {
 		if a.Meta == nil || b.Meta == nil { // last, by name
@@ -143,6 +140,26 @@ func List(ctx context.Context, bkt objstore.BucketReader) (Listing, error) {
 	})
 	l.findGone()
 	return l, nil
+}
+
+// found notes what there is of the block, by the objects' names.
+func (e *Entry) found(there map[string]bool) {
+	e.Deleted = there[path.Join(e.ID.String(), "deletion-mark.json")]
+	if e.Meta == nil {
+		return
+	}
+	wanted := []string{"index"} // of a block whose files nobody has listed
+	if len(e.Meta.Thanos.Files) > 0 {
+		wanted = nil
+	}
+	for _, f := range e.Meta.Thanos.Files {
+		wanted = append(wanted, f.RelPath)
+	}
+	for _, name := range wanted {
+		if name != metaName && !there[path.Join(e.ID.String(), name)] {
+			e.Lacks = append(e.Lacks, name)
+		}
+	}
 }
 
 func btoi(b bool) int {
@@ -179,14 +196,22 @@ func (e *Entry) state() string {
 		return "not whole: no meta.json"
 	case e.Deleted:
 		return "marked for deletion"
+	case len(e.Lacks) > 1:
+		return fmt.Sprintf("lacks %s and %d more", e.Lacks[0], len(e.Lacks)-1)
+	case len(e.Lacks) == 1:
+		return "lacks " + e.Lacks[0]
 	case e.Gone:
 		return "replaced by another one"
 	}
 	return "whole"
 }
 
-// WriteTable writes the listing for a person.
-func (l Listing) WriteTable(w io.Writer) error {
+// WriteTable writes the listing of a bucket for a person.
+func (l Listing) WriteTable(w io.Writer, bucket string) error {
+	if len(l) == 0 {
+		_, err := fmt.Fprintf(w, "no blocks in %s\n", bucket)
+		return err
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	group := ""
 	for i := range l {

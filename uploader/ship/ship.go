@@ -54,7 +54,7 @@ func (s *Shipper) Upload(ctx context.Context, dir string, meta *block.Meta, sent
 	if there, err := s.whole(ctx, id); err != nil || there {
 		return err
 	}
-	held, err := s.held(ctx, id)
+	held, err := objects(ctx, s.bucket, id)
 	if err != nil {
 		return fmt.Errorf("list %s: %w", id, err)
 	}
@@ -116,11 +116,11 @@ func (s *Shipper) whole(ctx context.Context, id ulid.ULID) (bool, error) {
 	return err == nil, err
 }
 
-// held gives the names of the objects that the bucket has of a block.
-func (s *Shipper) held(ctx context.Context, id ulid.ULID) (map[string]bool, error) {
+// objects gives the names of the objects that the bucket has of a block.
+func objects(ctx context.Context, bkt objstore.BucketReader, id ulid.ULID) (map[string]bool, error) {
 	return ask(ctx, func(ctx context.Context) (map[string]bool, error) {
 		names := map[string]bool{}
-		return names, s.bucket.Iter(ctx, id.String()+objstore.DirDelim, func(name string) error {
+		return names, bkt.Iter(ctx, id.String()+objstore.DirDelim, func(name string) error {
 			names[name] = true
 			return nil
 		}, objstore.WithRecursiveIter())

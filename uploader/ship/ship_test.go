@@ -342,7 +342,7 @@ func TestTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	if err := l.WriteTable(&out); err != nil {
+	if err := l.WriteTable(&out, "metrics"); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{`{cluster="a"}`, "BLOCK", m.ULID.String(), "1970-01-01T02:00:00Z", "2h0m0s", "6191", "whole"} {
@@ -355,7 +355,7 @@ func TestTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	out.Reset()
-	if err := r.WriteText(&out); err != nil || out.String() != "1 blocks, 6191 bytes: 0 problems, 0 gaps\n" {
+	if err := r.WriteText(&out, "metrics"); err != nil || out.String() != "metrics: 1 blocks, 6191 bytes: 0 problems, 0 gaps\n" {
 		t.Errorf("%q %v", &out, err)
 	}
 }

@@ -18,12 +18,17 @@ type Report struct {
 	Blocks   int      // looked at
 	Bytes    int64    // that they should have
 	Problems []string // blocks that are not whole, or overlap
-	Gaps     []string // time between two blocks of a label set, which may well be right
+	Gaps     []string // time between two blocks of a label set, longer than lookback; it may well be right
 }
+
+// lookback is for how long Prometheus shows the last sample: shorter gaps are in no
+// graph, and every block begins at its first sample, a little after the one before.
+const lookback = 5 * time.Minute
 
 // Verify compares the objects of every block with its meta.json: that they are
 // there, their sizes and, with hashes, their contents, which reads all of them.
-// It also looks for overlaps and gaps in the time of each label set. Blocks that
+// It also looks for overlaps, and for gaps longer than lookback, in the time of each
+// label set. Blocks that
 // are marked for deletion are left out, and those that another one replaces
 // overlap it by right.
 func Verify(ctx context.Context, bkt objstore.BucketReader, l Listing, hashes bool) (Report, error) {
@@ -103,13 +108,13 @@ func (r *Report) times(l Listing) {
 			last = e
 			continue
 		}
-		switch gap := e.Meta.MinTime - last.Meta.MaxTime; {
+		switch gap := time.Duration(e.Meta.MinTime-last.Meta.MaxTime) * time.Millisecond; {
 		case gap < 0:
 			r.problem("%s: blocks %s and %s overlap from %s to %s", e.group(), last.ID, e.ID,
 				clock(e.Meta.MinTime), clock(min(last.Meta.MaxTime, e.Meta.MaxTime)))
-		case gap > 0:
+		case gap > lookback:
 			r.Gaps = append(r.Gaps, fmt.Sprintf("%s: nothing from %s to %s (%s)", e.group(),
-				clock(last.Meta.MaxTime), clock(e.Meta.MinTime), (time.Duration(gap)*time.Millisecond)))
+				clock(last.Meta.MaxTime), clock(e.Meta.MinTime), gap))
 		}
 		if e.Meta.MaxTime > last.Meta.MaxTime {
 			last = e
@@ -120,8 +125,8 @@ func (r *Report) times(l Listing) {
 // OK tells whether nothing is wrong. Gaps are not wrong.
 func (r Report) OK() bool { return len(r.Problems) == 0 }
 
-// WriteText writes the report for a person.
-func (r Report) WriteText(w io.Writer) error {
+// WriteText writes the report on a bucket for a person.
+func (r Report) WriteText(w io.Writer, bucket string) error {
 	for _, p := range r.Problems {
 		if _, err := fmt.Fprintf(w, "problem  %s\n", p); err != nil {
 			return err
@@ -132,6 +137,6 @@ func (r Report) WriteText(w io.Writer) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(w, "%d blocks, %d bytes: %d problems, %d gaps\n", r.Blocks, r.Bytes, len(r.Problems), len(r.Gaps))
+	_, err := fmt.Fprintf(w, "%s: %d blocks, %d bytes: %d problems, %d gaps\n", bucket, r.Blocks, r.Bytes, len(r.Problems), len(r.Gaps))
 	return err
 }
