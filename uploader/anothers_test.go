@@ -109,6 +109,18 @@ func TestBucketIsTheTruth(t *testing.T) {
 	})
 }
 
+// TestAskedWithoutProbe: without a probe, and before there is a block, the bucket is asked all the same.
+func TestAskedWithoutProbe(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		u := made(t, t.TempDir(), objstore.NewInMemBucket(), nil)
+		start(t, u)
+		time.Sleep(time.Second)
+		if !u.Status().Bucket.Reachable {
+			t.Error("it counts as out of reach")
+		}
+	})
+}
+
 // TestNoMeta: Prometheus leaves no block without one.
 func TestNoMeta(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -176,7 +176,7 @@ func (e *engine) believe(v *view) {
 			continue
 		}
 		e.done.drop(id)
-		level.Warn(e.logger).Log("msg", "the bucket does not have a block that "+shippedName+" lists", "block", id, "span", e.span(f))
+		level.Warn(e.logger).Log("msg", "the bucket does not have a block that thanos.shipper.json lists", "block", id, "span", e.span(f))
 	}
 }
 
