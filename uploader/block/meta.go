@@ -6,13 +6,16 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -85,10 +88,10 @@ func Describe(ctx context.Context, b *Block, labels map[string]string) (*Meta, e
 	}
 	m := &Meta{BlockMeta: b.Meta.BlockMeta}
 	m.Thanos = Thanos{Version: 1, Labels: maps.Clone(labels), Source: source, Extensions: b.Meta.Thanos.Extensions}
+	if err := hashAll(ctx, b.Dir, files); err != nil {
+		return nil, err
+	}
 	for _, f := range files {
-		if f.Hash, err = hashFile(ctx, filepath.Join(b.Dir, filepath.FromSlash(f.RelPath))); err != nil {
-			return nil, fmt.Errorf("hash %s: %w", f.RelPath, err)
-		}
 		m.Thanos.Files = append(m.Thanos.Files, f)
 		if dir, name := path.Split(f.RelPath); strings.TrimSuffix(dir, "/") == chunksName {
 			m.Thanos.SegmentFiles = append(m.Thanos.SegmentFiles, name)
@@ -108,6 +111,26 @@ func (m *Meta) Encode() ([]byte, error) {
 		return nil, fmt.Errorf("render meta.json: %w", err)
 	}
 	return out.Bytes(), nil
+}
+
+// hashAll sets the hashes of the files in dir, of as many at once as there are CPUs.
+func hashAll(ctx context.Context, dir string, files []File) error {
+	var hashing sync.WaitGroup
+	failed, free := make([]error, len(files)), make(chan struct{}, runtime.GOMAXPROCS(0))
+	for i := range files {
+		f := &files[i]
+		free <- struct{}{}
+		hashing.Go(func() {
+			defer func() { <-free }()
+			hash, err := hashFile(ctx, filepath.Join(dir, filepath.FromSlash(f.RelPath)))
+			if err != nil {
+				failed[i] = fmt.Errorf("hash %s: %w", f.RelPath, err)
+			}
+			f.Hash = hash
+		})
+	}
+	hashing.Wait()
+	return errors.Join(failed...)
 }
 
 func hashFile(ctx context.Context, path string) (*Hash, error) {
