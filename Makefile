@@ -123,11 +123,12 @@ image-full: bin/ca-certificates.crt $(ARCHS:%=bin/linux-%/ringside-full) ## the 
 image-ledger: $(ARCHS:%=bin/linux-%/ledger) ## Docker images of the example target service
 	@.ci/image examples/ledger/Dockerfile $(LEDGER_IMAGE):$(VERSION) "$(ARCHS)" --build-arg VERSION=$(VERSION)
 
+# Its last line must not name MAKE: make would run it even with -n.
 .PHONY: demo-images
 demo-images: ## the images of examples/compose but Grafana's, without a registry; REPLACE=1: also what was pulled
 	@[ "$$(uname -s)" = Linux ] || { echo "make demo-images puts binaries of this machine into images, so it needs Linux"; exit 1; }
 	@$(MAKE) --no-print-directory image image-ledger ARCHS=$(shell $(GO) env GOARCH)
-	@MAKE="$(MAKE)" REPLACE="$(REPLACE)" .ci/demo-images examples/compose/compose.yaml $(IMAGE):$(VERSION) $(LEDGER_IMAGE):$(VERSION)
+	@REPLACE="$(REPLACE)" .ci/demo-images examples/compose/compose.yaml $(IMAGE):$(VERSION) $(LEDGER_IMAGE):$(VERSION)
 
 .PHONY: e2e-compose
 e2e-compose: ## test the Compose demo, which needs Docker; COMPOSE=docker-compose for one, COMPOSE=each
