@@ -154,7 +154,7 @@ func addRun(app *kingpin.Application) (*kingpin.CmdClause, *runFlags) {
 	run.Flag("config.expand-env", "Replace ${NAME} in it from the environment; $$ is a dollar sign.").BoolVar(&f.ExpandEnv)
 	run.Flag("web.listen-address", "Address of health, metrics, the status API and the page.").Default(":9590").StringVar(&f.ListenAddress)
 	run.Flag("web.config.file", "exporter-toolkit's web configuration, for TLS and basic authentication.").StringVar(&f.WebConfigFile)
-	run.Flag("web.enable-lifecycle", "Serve /-/drain.").BoolVar(&f.EnableLifecycle)
+	run.Flag("web.enable-lifecycle", "Serve /-/drain and /-/quit.").BoolVar(&f.EnableLifecycle)
 	run.Flag("web.enable-pprof", "Serve profiles at /debug/pprof/.").BoolVar(&f.EnablePprof)
 	f.logFlags.add(run)
 	return run, f

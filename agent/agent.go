@@ -37,7 +37,7 @@ type Options struct {
 	ExpandEnv       bool   // replace ${NAME} in it
 	ListenAddress   string // of the HTTP server
 	WebConfigFile   string // exporter-toolkit's, for TLS and basic auth; empty: neither
-	EnableLifecycle bool   // serve /-/drain
+	EnableLifecycle bool   // serve /-/drain and /-/quit
 	EnablePprof     bool   // serve /debug/pprof/
 }
 
@@ -54,6 +54,8 @@ type Agent struct {
 	outlives outliving
 	uploads  *uploads
 	peers    *peers
+
+	quit context.Context // ends when somebody asks over HTTP for the end
 
 	snapshot atomic.Pointer[gossip.Snapshot] // the newest; never nil
 }
@@ -80,10 +82,13 @@ func New(cfg *config.Config, opts Options, logger log.Logger, reg *prometheus.Re
 	registerMetrics(reg, state)
 	secured := webConfig{opts.WebConfigFile}
 	a.peers = newPeers(state, secured.tls)
+	quit, end := context.WithCancel(context.Background())
+	a.quit = quit
 	a.web.serve(&handlers{
 		state:     state,
 		drainer:   a.scrape,
 		reload:    a.reloader.reload,
+		quit:      end,
 		relay:     a.relay.Status,
 		uploads:   a.uploads.Status,
 		peers:     a.peers,
@@ -182,8 +187,8 @@ func (a *Agent) Addr() net.Addr { return a.web.listener.Addr() }
 // prometheus.yml; it does not wait for it.
 func (a *Agent) RequestReload() { a.reloader.request() }
 
-// Run runs all parts until one of them fails, or until ctx ends: then it hands
-// over the targets, says good-bye to the cluster, and stops. It returns nil if
+// Run runs all parts until one of them fails, or until ctx ends or somebody asks for
+// the end over HTTP: then it hands over the targets, says good-bye to the cluster, and stops. It returns nil if
 // nothing was left behind, and what was otherwise. It can be called once.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.tracing.stop()
@@ -194,6 +199,8 @@ func (a *Agent) Run(ctx context.Context) error {
 		select {
 		case <-stop.Done():
 		case <-ctx.Done():
+			behind = a.leave(stop)
+		case <-a.quit.Done():
 			behind = a.leave(stop)
 		}
 		return nil

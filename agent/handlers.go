@@ -32,6 +32,7 @@ type handlers struct {
 	*state
 	drainer   drainer
 	reload    func(context.Context) error
+	quit      func() // as SIGTERM does
 	relay     func() relay.Status
 	uploads   func() uploader.Status
 	peers     *peers
@@ -54,6 +55,8 @@ func (h *handlers) routes() http.Handler {
 	})
 	mux.HandleFunc("GET /-/ready", h.ready)
 	mux.HandleFunc("POST /-/reload", h.serveReload)
+	mux.HandleFunc("POST /-/quit", h.serveQuit)
+	mux.HandleFunc("PUT /-/quit", h.serveQuit)
 	mux.HandleFunc("GET /-/drain", h.drain)
 	mux.HandleFunc("POST /-/drain", h.drain)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(h.gatherer, promhttp.HandlerOpts{
@@ -75,7 +78,7 @@ func (h *handlers) routes() http.Handler {
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
-	return guard(http.NewCrossOriginProtection().Handler(mux))
+	return h.guard(http.NewCrossOriginProtection().Handler(mux))
 }
 
 // envelope is what Prometheus wraps the answers of its API in.
@@ -124,6 +127,15 @@ func (h *handlers) serveReload(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintln(w, "reloaded")
 }
 
+func (h *handlers) serveQuit(w http.ResponseWriter, _ *http.Request) {
+	if !h.lifecycle {
+		http.Error(w, "ending over HTTP is off; start with --web.enable-lifecycle", http.StatusForbidden)
+		return
+	}
+	fmt.Fprintln(w, "Ringside hands its targets over, and ends.")
+	h.quit()
+}
+
 // drained is the answer to a drain.
 type drained struct {
 	scrape.DrainReport
@@ -132,6 +144,11 @@ type drained struct {
 
 // drain hands all targets over and answers when peers scrape them all.
 func (h *handlers) drain(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodHead { // which GET's pattern takes: whoever only looks is not to change anything
+		w.Header().Set("Allow", "GET, POST")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
 	if !h.lifecycle {
 		h.fail(w, http.StatusForbidden, "forbidden", "draining over HTTP is off; start with --web.enable-lifecycle")
 		return
@@ -170,8 +187,15 @@ func (h *handlers) drain(w http.ResponseWriter, r *http.Request) {
 	case report.PrometheusGone:
 		h.succeed(w, drained{report, "Prometheus has gone: nothing is scraped here that could be handed over"})
 	default:
-		h.succeed(w, drained{report, fmt.Sprintf("handed over %d targets", report.Targets)})
+		h.succeed(w, drained{report, "handed over " + targetCount(report.Targets)})
 	}
+}
+
+func targetCount(n int) string {
+	if n == 1 {
+		return "1 target"
+	}
+	return fmt.Sprintf("%d targets", n)
 }
 
 // parseTimeout takes 90s, 2m and, as seconds, 90.

@@ -47,6 +47,7 @@ type world struct {
 	config   reloadStatus
 	reload   error
 	options  Options
+	quit     bool // was asked for
 }
 
 func (w *world) handler() http.Handler {
@@ -62,6 +63,7 @@ func (w *world) handler() http.Handler {
 		web:     webConfig{w.options.WebConfigFile},
 		drainer: &w.engine,
 		reload:  func(context.Context) error { return w.reload },
+		quit:    func() { w.quit = true },
 		relay:   func() relay.Status { return relay.Status{ListenAddress: "127.0.0.1:9591"} },
 		uploads: func() uploader.Status {
 			return uploader.Status{Bucket: &uploader.BucketStatus{Type: "S3", Name: "blocks", Error: "no such host"}}
@@ -114,6 +116,12 @@ func TestAnswers(t *testing.T) {
 			`{"status":"success","data":{"targets":3,"handed":{"b":2,"c":1},"unconfirmed":[],"message":"handed over 3 targets"}}`,
 		},
 		{"drain by GET", "/-/drain", world{options: lifecycle}, 200, `"status":"success"`},
+		{"drain by HEAD", "HEAD /-/drain", world{options: lifecycle}, 405, ""},
+		{"drain of one", "/-/drain", world{options: lifecycle, engine: engine{report: scrape.DrainReport{Targets: 1, Handed: map[string]int{"b": 1}}}}, 200, `"handed over 1 target"`},
+		{"quit", "POST /-/quit", world{options: lifecycle}, 200, "ends"},
+		{"quit as Prometheus has it too", "PUT /-/quit", world{options: lifecycle}, 200, "ends"},
+		{"quit without the flag", "POST /-/quit", world{}, 403, `--web.enable-lifecycle`},
+		{"quit by GET", "/-/quit", world{options: lifecycle}, 405, ""},
 		{"drain, alone", "/-/drain", world{options: lifecycle, engine: engine{report: scrape.DrainReport{Targets: 1, Alone: true, Unconfirmed: []string{"http://a/"}}}}, 200, `nobody is there to take its targets`},
 		{"drain, Prometheus gone", "/-/drain", world{options: lifecycle, engine: engine{report: scrape.DrainReport{PrometheusGone: true}}}, 200, `Prometheus has gone`},
 		{"drain, time is up", "/-/drain?timeout=1s", world{options: lifecycle, engine: engine{
@@ -135,6 +143,12 @@ func TestAnswers(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			rec := tc.world.ask(tc.request)
+			if quits := rec.Code == 200 && strings.HasSuffix(tc.request, "/-/quit"); tc.world.quit != quits {
+				t.Errorf("%s: asked to end: %v, want %v", tc.request, tc.world.quit, quits)
+			}
+			if drains := rec.Code == 405; drains && tc.world.engine.drained != 0 {
+				t.Errorf("%s drains", tc.request)
+			}
 			if rec.Code != tc.status || !strings.Contains(rec.Body.String(), tc.want) {
 				t.Errorf("%s answers %d %s; want %d %s", tc.request, rec.Code, rec.Body, tc.status, tc.want)
 			}
@@ -165,10 +179,33 @@ func TestDrainTimeout(t *testing.T) {
 	}
 }
 
+// bounded is a recorder that bounds the time for the request's body.
+type bounded struct {
+	*httptest.ResponseRecorder
+	until time.Time
+}
+
+func (b *bounded) SetReadDeadline(until time.Time) error {
+	b.until = until
+	return nil
+}
+
+// TestBodyIsNotWaitedFor has clients that announce a body, which the server waits for before it answers.
+func TestBodyIsNotWaitedFor(t *testing.T) {
+	w := world{}
+	for body, want := range map[string]bool{"": false, "x": true} {
+		rec := &bounded{ResponseRecorder: httptest.NewRecorder()}
+		w.handler().ServeHTTP(rec, httptest.NewRequest(http.MethodPost, "/-/reload", strings.NewReader(body)))
+		if is := !rec.until.IsZero() && time.Until(rec.until) <= bodyTimeout; is != want {
+			t.Errorf("with the body %q until %s", body, rec.until)
+		}
+	}
+}
+
 // TestCrossOrigin keeps other sites' pages from changing anything.
 func TestCrossOrigin(t *testing.T) {
 	w := world{options: Options{EnableLifecycle: true}}
-	for _, request := range []string{"POST /-/reload", "POST /-/drain", "GET /-/drain"} {
+	for _, request := range []string{"POST /-/reload", "POST /-/drain", "GET /-/drain", "POST /-/quit", "PUT /-/quit"} {
 		method, path, _ := strings.Cut(request, " ")
 		r := httptest.NewRequest(method, path, nil)
 		r.Header.Set("Sec-Fetch-Site", "cross-site")

@@ -5,6 +5,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/ringside-project/ringside/scrape"
 )
 
 // registerMetrics registers what is computed from the state when it is asked for.
@@ -41,6 +43,10 @@ func registerMetrics(reg prometheus.Registerer, s *state) {
 		Name: "ringside_frozen",
 		Help: "Whether fewer than cluster.min_members are alive, so that this member keeps its targets and adopts none.",
 	}, func() float64 { return number(s.scrape.Status().Frozen) })
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "ringside_draining",
+		Help: "Whether this member hands its targets over in order to leave, or has done so: what it says of the others is true no longer then.",
+	}, func() float64 { return number(s.scrape.Status().State == scrape.Draining) })
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "ringside_capacity_series",
 		Help: "scrape.capacity_series of this member: its weight in sharing out the targets, not yet a limit; 0 when not given.",

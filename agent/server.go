@@ -19,8 +19,9 @@ import (
 const (
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 2 * time.Minute
-	writeTimeout      = time.Minute     // of an answer; a drain and a profile extend it
-	stopTimeout       = 5 * time.Second // for requests under way when the agent stops
+	writeTimeout      = time.Minute      // of an answer; a drain and a profile extend it
+	bodyTimeout       = 10 * time.Second // for a body to be there, though none is read
+	stopTimeout       = 5 * time.Second  // for requests under way when the agent stops
 	maxHeaderBytes    = 64 << 10
 	maxBodyBytes      = 64 << 10 // no request has a body that is read
 )
@@ -80,12 +81,17 @@ func (s *server) run(ctx context.Context) error {
 }
 
 // guard is what every answer and every request goes through.
-func guard(next http.Handler) http.Handler {
+func (h *handlers) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		header := w.Header()
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		if r.ContentLength != 0 { // the server waits for it before it answers
+			if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil {
+				level.Debug(h.logger).Log("msg", "bound the time for a body", "err", err)
+			}
+		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBodyBytes)
 		next.ServeHTTP(w, r)
 	})

@@ -10,10 +10,11 @@ import (
 	"github.com/ringside-project/ringside/scrape"
 )
 
-// defaultPerPage and maxPerPage bound the targets of one answer.
+// What bounds the targets of one answer.
 const (
 	defaultPerPage = 100
 	maxPerPage     = 1000
+	maxExplained   = 1000 // of targets that have one key, say
 )
 
 type clusterJSON struct {
@@ -132,7 +133,7 @@ func (h *handlers) serveExplain(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, http.StatusBadRequest, "bad_data", "target is missing: give an address, a scrape URL or a key, such as ?target=10.0.0.1:9100")
 		return
 	}
-	h.succeed(w, h.scrape.Status().Explain(target))
+	h.succeed(w, h.scrape.Status().Explain(target, maxExplained))
 }
 
 type configJSON struct {

@@ -584,12 +584,15 @@ func TestTargetsAndExplain(t *testing.T) {
 			}
 		}
 		for _, target := range []string{"10.0.0.2:80", "http://10.0.0.2:80/metrics", "a;http://10.0.0.2:80/metrics"} {
-			got := st.Explain(target)
+			got := st.Explain(target, 1000)
 			if len(got) != 1 || got[0].Job != "a" || got[0].Owners[0] != "m0" || got[0].Phase != PhaseAdopting {
 				t.Errorf("%s: %+v", target, got)
 			}
 		}
-		if got := st.Explain("nosuch"); len(got) != 0 {
+		if got := st.Explain("10.0.0.2:80", 0); len(got) != 0 {
+			t.Errorf("more than asked for: %+v", got)
+		}
+		if got := st.Explain("nosuch", 1000); len(got) != 0 {
 			t.Errorf("a target that is not there: %+v", got)
 		}
 	})

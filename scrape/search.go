@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// Targets returns one page of the targets that f selects, sorted by job, then
+// Targets returns one page of the targets that f selects, in the order of the jobs, then by
 // address, and how many it selects in all.
 func (st *Status) Targets(f Filter) (page []Target, total int) {
 	page = []Target{}

@@ -207,7 +207,7 @@ func BenchmarkSearch(b *testing.B) {
 	}
 	b.Run("explain", func(b *testing.B) {
 		for b.Loop() {
-			st.Explain("http://10.1.7.9:9100/metrics")
+			st.Explain("http://10.1.7.9:9100/metrics", 1000)
 		}
 	})
 }

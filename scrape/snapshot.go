@@ -63,23 +63,29 @@ func (j *job) ownerNames(i int) []string {
 	return out
 }
 
-// Explain tells of every target with that address, scrape URL or key why it is
-// where it is.
-func (st *Status) Explain(target string) []Explanation {
+// Explain tells of the targets with that address, scrape URL or key, sorted by
+// job and no more than most of them, why they are where they are.
+func (st *Status) Explain(target string, most int) []Explanation {
 	out := []Explanation{}
 	if st.view == nil {
 		return out
 	}
 	key := placement.Key(target)
+	var jobs []*jobSnapshot
 	for n := range st.view.jobs {
-		j := &st.view.jobs[n]
+		jobs = append(jobs, &st.view.jobs[n])
+	}
+	slices.SortStableFunc(jobs, func(a, b *jobSnapshot) int { return cmp.Compare(a.name, b.name) })
+	for _, j := range jobs {
 		for i, t := range j.targets {
+			if len(out) == most {
+				return out
+			}
 			if t.address == target || t.key == key || j.isURL(t, target) {
 				out = append(out, st.view.explain(j, i))
 			}
 		}
 	}
-	slices.SortStableFunc(out, func(a, b Explanation) int { return cmp.Compare(a.Job, b.Job) })
 	return out
 }
 
