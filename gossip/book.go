@@ -138,15 +138,18 @@ func (b *book) alive(self string) []origin {
 	return out
 }
 
-// dead are the addresses of members that went without a word.
-func (b *book) dead() []string {
-	var out []string
+// gone are the addresses of members that went without a word, and of those that left with a good-bye.
+func (b *book) gone() (dead, left []string) {
 	for name, p := range b.present {
-		if !p.alive && b.said[origin{name, p.address}].Facts.State != Left {
-			out = append(out, p.address)
+		switch {
+		case p.alive:
+		case b.said[origin{name, p.address}].Facts.State == Left:
+			left = append(left, p.address)
+		default:
+			dead = append(dead, p.address)
 		}
 	}
-	return out
+	return dead, left
 }
 
 // state is what this member hands to another in a push/pull: the last message of each living member, itself included, as that wrote it.

@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/netip"
 	"strings"
@@ -47,34 +48,55 @@ func (c *Cluster) rejoin(ctx context.Context) {
 	}
 }
 
+// absent is an address where no living member is.
+type absent struct {
+	netip.AddrPort
+	left bool // one said good-bye there: that nobody answers is as it should be
+}
+
 // missing are the addresses of peers, and of members that died, where no living member is. alone says that all peers are this member.
-func (c *Cluster) missing(ctx context.Context) (out []netip.AddrPort, alone bool) {
+func (c *Cluster) missing(ctx context.Context) (out []absent, alone bool) {
 	peers, all := c.resolvePeers(ctx)
 	own := ownAddresses(c.address, c.listen)
 	peers = removeAll(peers, own)
 	alone = all && len(peers) == 0
 
 	c.mu.Lock()
-	for _, address := range c.book.dead() {
-		if a, err := netip.ParseAddrPort(address); err == nil {
-			peers = append(peers, a)
-		}
-	}
-	seen := map[netip.AddrPort]bool{}
+	dead, left := c.book.gone()
+	var living []string
 	for _, o := range c.book.alive(c.cfg.Node) {
-		if a, err := netip.ParseAddrPort(o.address); err == nil {
-			seen[a] = true
-		}
+		living = append(living, o.address)
 	}
 	c.mu.Unlock()
 
+	peers = append(peers, parsed(dead)...)
+	seen, gone := setOf(parsed(living)), setOf(parsed(left))
 	for _, a := range peers {
 		if !seen[a] {
 			seen[a] = true
-			out = append(out, a)
+			out = append(out, absent{a, gone[a]})
 		}
 	}
 	return out, alone
+}
+
+// parsed leaves out what is no address.
+func parsed(addresses []string) []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, address := range addresses {
+		if a, err := netip.ParseAddrPort(address); err == nil {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+func setOf(addresses []netip.AddrPort) map[netip.AddrPort]bool {
+	set := map[netip.AddrPort]bool{}
+	for _, a := range addresses {
+		set[a] = true
+	}
+	return set
 }
 
 func removeAll(from []netip.AddrPort, what map[netip.AddrPort]bool) []netip.AddrPort {
@@ -105,8 +127,9 @@ func ownAddresses(advertised, listen netip.AddrPort) map[netip.AddrPort]bool {
 	return own
 }
 
-// joinAll tries addresses, some at a time. It keeps in down why each did not answer, and logs what is new there.
-func (c *Cluster) joinAll(addresses []netip.AddrPort, down map[netip.AddrPort]string) {
+// joinAll tries addresses, some at a time. It keeps in down why each did not answer, and logs what is new there; of
+// those that have left it does not expect an answer.
+func (c *Cluster) joinAll(addresses []absent, down map[netip.AddrPort]string) {
 	var wg sync.WaitGroup
 	errs := make([]error, len(addresses))
 	slots := make(chan struct{}, maxJoins)
@@ -118,27 +141,25 @@ func (c *Cluster) joinAll(addresses []netip.AddrPort, down map[netip.AddrPort]st
 		})
 	}
 	wg.Wait()
-	tried := map[netip.AddrPort]bool{}
+	failed := map[netip.AddrPort]bool{}
 	for i, a := range addresses {
-		tried[a] = true
 		if errs[i] == nil {
 			c.metrics.joins.WithLabelValues(outcomeOK).Inc()
 			level.Info(c.logger).Log("msg", "peer joined", "address", a)
-			delete(down, a)
 			continue
 		}
+		if a.left {
+			continue
+		}
+		failed[a.AddrPort] = true
 		c.metrics.joins.WithLabelValues(outcomeError).Inc()
-		why := c.explainJoin(a, errs[i])
-		if down[a] != why {
+		why := c.explainJoin(a.AddrPort, errs[i])
+		if down[a.AddrPort] != why {
 			level.Warn(c.logger).Log("msg", "peer does not answer, trying again and again", "address", a, "err", why)
 		}
-		down[a] = why
+		down[a.AddrPort] = why
 	}
-	for a := range down {
-		if !tried[a] {
-			delete(down, a)
-		}
-	}
+	maps.DeleteFunc(down, func(a netip.AddrPort, _ string) bool { return !failed[a] })
 }
 
 // explainJoin puts memberlist's error, of several lines, on one, and adds what it usually means.

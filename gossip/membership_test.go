@@ -100,13 +100,18 @@ func TestNewcomer(t *testing.T) {
 }
 
 func TestLeave(t *testing.T) {
+	t.Run("a member", func(t *testing.T) { leaves(t, 3) })
+	t.Run("one that all have among their peers", func(t *testing.T) { leaves(t, 0) })
+}
+
+func leaves(t *testing.T, i int) {
 	synctest.Test(t, func(t *testing.T) {
 		s := simulate(t, 10)
-		gone := s.members[3]
+		gone := s.members[i]
 		begin := time.Now()
 		left := make(chan error)
 		go func() { left <- gone.Leave(5 * time.Second) }()
-		others := slices.Delete(slices.Clone(s.members), 3, 4)
+		others := slices.Delete(slices.Clone(s.members), i, i+1)
 		s.within(200*time.Millisecond, "left", func() bool {
 			return !slices.ContainsFunc(others, func(m *member) bool { return m.state(gone.cfg.Node) != Left })
 		})
