@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -250,6 +251,29 @@ func made(t testing.TB, dir string, bkt objstore.Bucket, change func(*Uploader))
 // alive has the uploader of each directory that was made last.
 var alive sync.Map
 
+// described wants b's meta.json to have the size and hash of each of its files.
+func described(b *block.Block) error {
+	bare := *b
+	bare.Meta.Thanos.Files = nil
+	want, err := block.Describe(&bare, b.Meta.Thanos.Labels)
+	if err != nil {
+		return err
+	}
+	for i := range want.Thanos.Files {
+		f := &want.Thanos.Files[i]
+		if f.RelPath == "meta.json" {
+			continue
+		}
+		if err := f.TakeHash(context.Background(), filepath.Join(b.Dir, f.RelPath)); err != nil {
+			return err
+		}
+	}
+	if !reflect.DeepEqual(b.Meta.Thanos.Files, want.Thanos.Files) {
+		return fmt.Errorf("%s: %+v is not what there is: %+v", b.Meta.ULID, b.Meta.Thanos.Files, want.Thanos.Files)
+	}
+	return nil
+}
+
 // fetch gives what the bucket's whole blocks hold, and fails where one is not
 // as its meta.json says, or where two of them overlap. As for Thanos, those whose
 // sources another one has too do not count.
@@ -290,8 +314,8 @@ func fetch(t testing.TB, bkt objstore.Bucket) (content, []*block.Block) {
 		if os.IsNotExist(err) {
 			continue // not whole, and nobody can see it
 		}
-		if err == nil && !b.Described() {
-			err = fmt.Errorf("%s: %+v is not what there is", id, b.Meta.Thanos.Files)
+		if err == nil {
+			err = described(b)
 		}
 		if err == nil {
 			err = block.Check(t.Context(), b, true)

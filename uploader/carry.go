@@ -2,6 +2,7 @@ package uploader
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -26,12 +27,10 @@ func (e *engine) upload(ctx context.Context, j *job, b *block.Block, to place) (
 	if err := e.shipper.Reserve(ctx, to.replaces, b.Meta.ULID); err != nil { // soon after the look at the bucket
 		return func() { e.answered(err) }, err
 	}
-	j.does("its hashes are taken")
-	meta, err := e.describe(ctx, b, to.external)
+	meta, err := block.Describe(b, to.external)
 	if err != nil {
 		return func() {}, err
 	}
-	j.does("")
 	stop := e.report(j, b)
 	defer stop()
 	err = e.shipper.Upload(ctx, b.Dir, meta, func(n int64) {
@@ -39,7 +38,8 @@ func (e *engine) upload(ctx context.Context, j *job, b *block.Block, to place) (
 		e.metrics.bytes.Add(float64(n))
 	})
 	if err != nil {
-		return func() { e.answered(err) }, err
+		staged := block.Block{Dir: b.Dir, Meta: *meta} // so that the next attempt need not hash everything again
+		return func() { e.answered(err) }, errors.Join(err, staged.WriteMeta())
 	}
 	took := time.Since(start)
 	level.Info(e.logger).Log("msg", "uploaded block", "block", b.Meta.ULID, "samples", b.Meta.Stats.NumSamples, "bytes", b.Bytes, "took", took.Round(time.Millisecond), "replaces", len(to.replaces))
@@ -51,21 +51,6 @@ func (e *engine) upload(ctx context.Context, j *job, b *block.Block, to place) (
 			e.mergedIn[origin] = true
 		}
 	}, nil
-}
-
-// describe gives the block's meta.json, and keeps it, so that the next attempt
-// need not hash everything again.
-func (e *engine) describe(ctx context.Context, b *block.Block, external map[string]string) (*block.Meta, error) {
-	if b.Described() {
-		meta := b.Meta
-		return &meta, nil
-	}
-	meta, err := block.Describe(ctx, b, external)
-	if err != nil {
-		return nil, err
-	}
-	staged := block.Block{Dir: b.Dir, Meta: *meta}
-	return meta, staged.WriteMeta()
 }
 
 // report shows a long upload in the log until it is stopped.

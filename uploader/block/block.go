@@ -130,21 +130,6 @@ func (b *Block) Replaces() []ulid.ULID {
 // Cut is when Prometheus began to write the block.
 func (b *Block) Cut() time.Time { return ulid.Time(b.Meta.ULID.Time()) }
 
-// Described tells whether b's meta.json has the size and hash of each of its files.
-func (b *Block) Described() bool {
-	files, err := list(b.Dir)
-	told := b.Meta.Thanos.Files
-	if err != nil || len(told) != len(files)+1 { // and meta.json
-		return false
-	}
-	for i, f := range files {
-		if told[i].RelPath != f.RelPath || told[i].SizeBytes != f.SizeBytes || told[i].Hash == nil {
-			return false
-		}
-	}
-	return true
-}
-
 // Link puts hard links of b's files into dir, which must not exist, with a
 // meta.json of its own: what happens to b from now on happens to it alone. It
 // takes the tombstones along, so that a merge leaves out what is deleted.

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -214,9 +215,16 @@ func fixed(t *testing.T) *block.Block {
 }
 
 func TestGoldenMeta(t *testing.T) {
-	m, err := block.Describe(t.Context(), fixed(t), map[string]string{"prometheus_replica": "prometheus-0", "cluster": "a<b"})
+	b := fixed(t)
+	m, err := block.Describe(b, map[string]string{"prometheus_replica": "prometheus-0", "cluster": "a<b"})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for i := range m.Thanos.Files[:len(m.Thanos.Files)-1] { // the last is meta.json
+		f := &m.Thanos.Files[i]
+		if err := f.TakeHash(t.Context(), filepath.Join(b.Dir, f.RelPath)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	m.Thanos.UploadTime = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	got, err := m.Encode()
@@ -239,6 +247,18 @@ func TestGoldenMeta(t *testing.T) {
 	}
 	if twice, err := again.Encode(); err != nil || !bytes.Equal(twice, got) {
 		t.Errorf("read and written again: %v\n%s", err, twice)
+	}
+	b.Meta = *again
+	kept, err := block.Describe(b, m.Thanos.Labels)
+	if err != nil || !reflect.DeepEqual(kept.Thanos.Files, m.Thanos.Files) {
+		t.Errorf("described again: %v\n%+v\nwant the hashes of %+v", err, kept, m.Thanos.Files)
+	}
+	if err := os.WriteFile(filepath.Join(b.Dir, "index"), []byte("another"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	kept, err = block.Describe(b, m.Thanos.Labels)
+	if err != nil || kept.Thanos.Files[2].RelPath != "index" || kept.Thanos.Files[2].Hash != nil {
+		t.Errorf("described with another index: %v\n%+v", err, kept)
 	}
 }
 

@@ -6,16 +6,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"path"
-	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -79,19 +75,18 @@ type Hash struct {
 	Value string `json:"value"`    // in hexadecimal
 }
 
-// Describe hashes the files of the block in dir and gives the meta.json that is
-// to go with them into the bucket. Of the time of the upload it says nothing yet.
-func Describe(ctx context.Context, b *Block, labels map[string]string) (*Meta, error) {
+// Describe gives the meta.json that is to go with the files of the block into the
+// bucket, with those of their hashes that b's own has; File.TakeHash takes the
+// others. Of the time of the upload it says nothing yet.
+func Describe(b *Block, labels map[string]string) (*Meta, error) {
 	files, err := list(b.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("list files: %w", err)
 	}
 	m := &Meta{BlockMeta: b.Meta.BlockMeta}
 	m.Thanos = Thanos{Version: 1, Labels: maps.Clone(labels), Source: source, Extensions: b.Meta.Thanos.Extensions}
-	if err := hashAll(ctx, b.Dir, files); err != nil {
-		return nil, err
-	}
 	for _, f := range files {
+		f.Hash = b.Meta.Thanos.hashOf(f)
 		m.Thanos.Files = append(m.Thanos.Files, f)
 		if dir, name := path.Split(f.RelPath); strings.TrimSuffix(dir, "/") == chunksName {
 			m.Thanos.SegmentFiles = append(m.Thanos.SegmentFiles, name)
@@ -100,6 +95,16 @@ func Describe(ctx context.Context, b *Block, labels map[string]string) (*Meta, e
 	// In the order of names meta.json comes last: chunks/…, index, meta.json.
 	m.Thanos.Files = append(m.Thanos.Files, File{RelPath: metaName})
 	return m, nil
+}
+
+// hashOf is what is known of the hash of a file of that name and size; nil: nothing.
+func (t *Thanos) hashOf(f File) *Hash {
+	for _, known := range t.Files {
+		if known.RelPath == f.RelPath && known.SizeBytes == f.SizeBytes {
+			return known.Hash
+		}
+	}
+	return nil
 }
 
 // Encode renders the meta.json as Thanos does.
@@ -113,33 +118,18 @@ func (m *Meta) Encode() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// hashAll sets the hashes of the files in dir, of as many at once as there are CPUs.
-func hashAll(ctx context.Context, dir string, files []File) error {
-	var hashing sync.WaitGroup
-	failed, free := make([]error, len(files)), make(chan struct{}, runtime.GOMAXPROCS(0))
-	for i := range files {
-		f := &files[i]
-		free <- struct{}{}
-		hashing.Go(func() {
-			defer func() { <-free }()
-			hash, err := hashFile(ctx, filepath.Join(dir, filepath.FromSlash(f.RelPath)))
-			if err != nil {
-				failed[i] = fmt.Errorf("hash %s: %w", f.RelPath, err)
-			}
-			f.Hash = hash
-		})
+// TakeHash sets the hash of the file, which is at path, unless it is set.
+func (f *File) TakeHash(ctx context.Context, path string) error {
+	if f.Hash != nil {
+		return nil
 	}
-	hashing.Wait()
-	return errors.Join(failed...)
-}
-
-func hashFile(ctx context.Context, path string) (*Hash, error) {
-	f, err := os.Open(path)
+	contents, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer f.Close()
-	return HashOf(ctx, f)
+	defer contents.Close()
+	f.Hash, err = HashOf(ctx, contents)
+	return err
 }
 
 // HashOf reads r to its end, or until ctx ends.

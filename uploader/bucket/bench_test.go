@@ -126,14 +126,14 @@ func newPayload(b *testing.B) *payload {
 	return p
 }
 
-// upload is what the uploader does: it takes the hashes, and carries all there.
+// upload is what the uploader does: it carries all there, and takes the hashes meanwhile.
 func (p *payload) upload(b *testing.B, c *bucket.Config) error {
 	bkt, err := bucket.Open(c, log.NewNopLogger())
 	if err != nil {
 		return err
 	}
 	defer bkt.Close()
-	meta, err := block.Describe(b.Context(), p.block, nil)
+	meta, err := block.Describe(p.block, nil)
 	if err != nil {
 		return err
 	}

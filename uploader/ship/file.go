@@ -22,31 +22,37 @@ const (
 
 // object is a file of a block and its name in the bucket.
 type object struct {
-	file       block.File
+	file       *block.File // whose hash is not known, perhaps
 	name, path string
 }
 
-// put sends the file unless the bucket holds it already. Of another run's uploads
-// nothing is known, so that they are read back to make sure; what this one has
-// put is measured in the end.
+// put sends the file unless the bucket holds it already, and has its hash in the
+// end. Of another run's uploads nothing is known, so that they are read back to
+// make sure; what this one has put is measured in the end.
 func (s *Shipper) put(ctx context.Context, o object, held bool, sent func(int64)) error {
 	s.mu.Lock()
 	own := s.sent[o.name]
 	s.mu.Unlock()
-	if held && own {
-		sent(o.file.SizeBytes)
-		return nil
-	}
-	if held {
+	there := held && own
+	if held && !own {
 		same, err := s.same(ctx, o)
 		if err != nil {
 			return fmt.Errorf("compare %s: %w", o.name, err)
 		}
-		if same {
-			sent(o.file.SizeBytes)
-			return nil
-		}
+		there = same
 	}
+	if there {
+		sent(o.file.SizeBytes)
+		return o.file.TakeHash(ctx, o.path)
+	}
+	hashed := make(chan error, 1)
+	go func() { hashed <- o.file.TakeHash(ctx, o.path) }()
+	err := s.send(ctx, o, sent)
+	return errors.Join(err, <-hashed)
+}
+
+// send puts the file into the bucket.
+func (s *Shipper) send(ctx context.Context, o object, sent func(int64)) error {
 	f, err := os.Open(o.path)
 	if err != nil {
 		return err
@@ -73,7 +79,10 @@ func (s *Shipper) same(ctx context.Context, o object) (bool, error) {
 	if missing(s.bucket, err) {
 		return false, nil
 	}
-	if err != nil || size != o.file.SizeBytes || o.file.Hash == nil {
+	if err != nil || size != o.file.SizeBytes {
+		return false, err
+	}
+	if err := o.file.TakeHash(ctx, o.path); err != nil {
 		return false, err
 	}
 	hash, err := hashOf(ctx, s.bucket, o.name)

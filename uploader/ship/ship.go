@@ -45,10 +45,11 @@ func New(bucket objstore.Bucket, files int) *Shipper {
 	return &Shipper{bucket: bucket, slots: make(chan struct{}, files), sent: map[string]bool{}}
 }
 
-// Upload puts the block in dir into the bucket, as meta describes it, with the
-// files' sizes and hashes. It returns nil when all of it is there, also if it
-// was before. Each byte that is sent, or found to be there already, is told to
-// sent; many files do so at once.
+// Upload puts the block in dir into the bucket, as meta describes it with the
+// files' sizes; hashes that it lacks are taken while the files are on their way,
+// and set in it, whether all goes well or not. It returns nil when all of the
+// block is there, also if it was before. Each byte that is sent, or found to be
+// there already, is told to sent; many files do so at once.
 func (s *Shipper) Upload(ctx context.Context, dir string, meta *block.Meta, sent func(bytes int64)) error {
 	id := meta.ULID
 	if there, err := s.whole(ctx, id); err != nil || there {
@@ -62,7 +63,8 @@ func (s *Shipper) Upload(ctx context.Context, dir string, meta *block.Meta, sent
 		sending sync.WaitGroup
 		failed  = make([]error, len(meta.Thanos.Files))
 	)
-	for i, f := range meta.Thanos.Files {
+	for i := range meta.Thanos.Files {
+		f := &meta.Thanos.Files[i]
 		if f.RelPath == metaName {
 			continue
 		}

@@ -3,8 +3,6 @@ package ship_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"os"
 	"path"
@@ -27,7 +25,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // payload makes the files of a block in dir, and the meta.json that is to go
-// with them. What is in the files is of no interest to ship.
+// with them, without hashes. What is in the files is of no interest to ship.
 func payload(t *testing.T, dir string) *block.Meta {
 	t.Helper()
 	m := &block.Meta{BlockMeta: tsdb.BlockMeta{Version: 1, ULID: ulid.MustNew(1, bytes.NewReader(make([]byte, 16))), MinTime: 10, MaxTime: 20}}
@@ -38,8 +36,7 @@ func payload(t *testing.T, dir string) *block.Meta {
 		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o777), os.WriteFile(file, body, 0o666)); err != nil {
 			t.Fatal(err)
 		}
-		sum := sha256.Sum256(body)
-		m.Thanos.Files = append(m.Thanos.Files, block.File{RelPath: name, SizeBytes: int64(len(body)), Hash: &block.Hash{Func: "SHA256", Value: hex.EncodeToString(sum[:])}})
+		m.Thanos.Files = append(m.Thanos.Files, block.File{RelPath: name, SizeBytes: int64(len(body))})
 	}
 	slices.SortFunc(m.Thanos.Files, func(a, b block.File) int { return strings.Compare(a.RelPath, b.RelPath) })
 	m.Thanos.Files = append(m.Thanos.Files, block.File{RelPath: "meta.json"})
@@ -64,7 +61,22 @@ func whole(t *testing.T, bkt objstore.Bucket, m *block.Meta) bool {
 	if !r.OK() || len(l) != 1 || l[0].ID != m.ULID {
 		t.Fatalf("meta.json is there, but: %+v", r.Problems)
 	}
+	for _, f := range l[0].Meta.Thanos.Files {
+		if f.Hash == nil && f.RelPath != "meta.json" {
+			t.Fatalf("meta.json is there without the hash of %s", f.RelPath)
+		}
+	}
 	return true
+}
+
+// unhashed is m without what an attempt has added.
+func unhashed(m *block.Meta) *block.Meta {
+	fresh := *m
+	fresh.Thanos.Files = slices.Clone(m.Thanos.Files)
+	for i := range fresh.Thanos.Files {
+		fresh.Thanos.Files[i].Hash = nil
+	}
+	return &fresh
 }
 
 // TestFaultAtEveryRequest lets each request of an upload go wrong in each way:
@@ -72,6 +84,15 @@ func whole(t *testing.T, bkt objstore.Bucket, m *block.Meta) bool {
 func TestFaultAtEveryRequest(t *testing.T) {
 	dir := t.TempDir()
 	m := payload(t, dir)
+	for name, next := range map[string]func(tried *block.Meta) *block.Meta{
+		"keeps the hashes": func(tried *block.Meta) *block.Meta { return tried },
+		"takes them anew":  unhashed,
+	} {
+		t.Run("the next attempt "+name, func(t *testing.T) { faultAtEveryRequest(t, dir, m, next) })
+	}
+}
+
+func faultAtEveryRequest(t *testing.T, dir string, m *block.Meta, next func(tried *block.Meta) *block.Meta) {
 	for _, before := range []string{"nothing", "all but meta.json", "a cut file", "another file of that size", "a cut meta.json"} {
 		total := 0
 		for _, mode := range append([]faulty.Mode{faulty.None}, faulty.Modes...) {
@@ -80,7 +101,8 @@ func TestFaultAtEveryRequest(t *testing.T) {
 					bkt := objstore.NewInMemBucket()
 					prepared(t, bkt, dir, m, before)
 					f := &faulty.Bucket{Bucket: bkt, At: at, Mode: mode}
-					err := ship.New(f, 2).Upload(t.Context(), dir, m, func(int64) {})
+					tried := unhashed(m)
+					err := ship.New(f, 2).Upload(t.Context(), dir, tried, func(int64) {})
 					if there := whole(t, bkt, m); there != (err == nil) && !there {
 						t.Fatalf("%s, %s at %s: %v, and the block is not there", before, mode, f.Requests()[at-1], err)
 					}
@@ -91,7 +113,7 @@ func TestFaultAtEveryRequest(t *testing.T) {
 						return
 					}
 					sent := int64(0)
-					if err := ship.New(bkt, 1).Upload(t.Context(), dir, m, func(n int64) { sent += n }); err != nil {
+					if err := ship.New(bkt, 1).Upload(t.Context(), dir, next(tried), func(n int64) { sent += n }); err != nil {
 						t.Fatalf("%s, %s at %s: the next attempt: %v", before, mode, f.Requests()[at-1], err)
 					}
 					if !whole(t, bkt, m) || sent > 6200 {
