@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/ringside-project/ringside/config"
 )
 
 // source returns all Go code but tests, with the generated files' text.
@@ -133,4 +135,38 @@ func hasHeading(text, anchor string) bool {
 		}
 	}
 	return false
+}
+
+// TestDocumentedConfiguration wants every part of a ringside.yml that a document
+// shows to be one that loads.
+func TestDocumentedConfiguration(t *testing.T) {
+	const frame = "cluster: {name: prod, insecure: true}\nprometheus: {config_file: prometheus.yml, generated_config_file: run/prometheus.yml}\n"
+	sections := regexp.MustCompile(`(?m)^(cluster|prometheus|replica_label|scrape|relay|uploader|tracing):`)
+	found := 0
+	for file, text := range documents(t) {
+		for _, m := range regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
+			part := m[1]
+			if first := sections.FindStringIndex(part); first == nil || regexp.MustCompile(`(?m)^[a-z]`).FindStringIndex(part)[0] != first[0] {
+				continue // of another file, or of a part of a section
+			}
+			for line := range strings.Lines(frame) {
+				if section, _, _ := strings.Cut(line, ":"); !regexp.MustCompile(`(?m)^` + section + `:`).MatchString(part) {
+					part += "\n" + line
+				}
+			}
+			dir := t.TempDir()
+			for name, content := range map[string]string{"ringside.yml": part, "gossip.key": strings.Repeat("A", 43) + "=\n"} {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := config.Load(filepath.Join(dir, "ringside.yml"), false); err != nil {
+				t.Errorf("%s: %v\n%s", file, err, part)
+			}
+			found++
+		}
+	}
+	if found < 5 {
+		t.Errorf("only %d parts found", found)
+	}
 }

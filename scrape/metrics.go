@@ -41,7 +41,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		handover: auto.NewHistogram(prometheus.HistogramOpts{
 			Name:    "ringside_handover_duration_seconds",
 			Help:    "From the change of view that took a target away until its new owners were seen to scrape it and it was released.",
-			Buckets: prometheus.ExponentialBuckets(1, 2, 10),
+			Buckets: []float64{1, 2, 4, 8, 15, 30, 60, 90, 120, 180, 300, 600}, // a little more than usual scrape intervals are apart
 		}),
 		series: auto.NewGauge(prometheus.GaugeOpts{
 			Name: "ringside_load_series",

@@ -138,6 +138,9 @@ func checkFiles(t *testing.T, f *fleet) {
 	if r.Uploader.BucketFile != "${BUCKET_FILE}" || slices.Contains(prometheus.Args, delay) != f.uploads() {
 		t.Errorf("bucket_file %q, uploads %v, Prometheus runs with %q", r.Uploader.BucketFile, f.uploads(), prometheus.Args)
 	}
+	if f.uploads() && len(r.Relay.Upstreams) > 0 && f.prometheusFile(t).Global.ExternalLabels["tenant_id"] == "" {
+		t.Error("prometheus.yml: external_labels lacks tenant_id, which Thanos Receive gives what it stores: what is there and in the bucket would count twice")
+	}
 	for _, secret := range []string{r.Cluster.KeyFile, env(f)["BUCKET_FILE"]} {
 		if secret != "" && !f.hasSecret(secret) {
 			t.Errorf("%s is in no Secret that Ringside alone mounts", secret)

@@ -49,8 +49,8 @@ func run(t *testing.T, env []string, program string, args ...string) []byte {
 	return out.Bytes()
 }
 
-// tree is a copy of the manifests with the secrets that a user makes, but a
-// prometheus.yml that is there already. It is the directory of the overlay.
+// tree is a copy of the manifests with the secrets that a user makes, but those
+// files that are there already. It is the directory of the overlay.
 func tree(t *testing.T, overlay string) string {
 	t.Helper()
 	root := t.TempDir()
@@ -64,10 +64,14 @@ func tree(t *testing.T, overlay string) string {
 	all += "  - {name: ringside-prometheus, files: [prometheus.yml], options: {disableNameSuffixHash: true}}\n"
 	write(t, filepath.Join(root, "overlays/everything/kustomization.yaml"), []byte(all))
 	dir := filepath.Join(root, "overlays", overlay)
-	write(t, filepath.Join(dir, "bucket.yml"), read(t, "overlays/thanos/bucket.example.yml"))
-	write(t, filepath.Join(dir, "gossip.key"), run(t, nil, tool(t, "RINGSIDE"), "keygen"))
-	if own := filepath.Join(dir, "prometheus.yml"); !exists(own) {
-		write(t, own, read(t, "base/prometheus.yml"))
+	for name, text := range map[string][]byte{
+		"bucket.yml":     read(t, "overlays/thanos/bucket.example.yml"),
+		"gossip.key":     run(t, nil, tool(t, "RINGSIDE"), "keygen"),
+		"prometheus.yml": read(t, "base/prometheus.yml"),
+	} {
+		if own := filepath.Join(dir, name); !exists(own) {
+			write(t, own, text)
+		}
 	}
 	return dir
 }

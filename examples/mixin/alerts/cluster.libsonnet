@@ -3,8 +3,12 @@ local group = import 'group.libsonnet';
 
 {
   prometheusAlerts+:: {
+    // One that leaves goes on answering while it uploads, and knows nothing new of the others.
+    local config = $._config {
+      staying: 'unless on (%(clusterLabel)s, %(memberLabel)s) ringside_draining{%(ringsideSelector)s} == 1' % $._config,
+    },
     groups+: [
-      group('ringside-cluster', $._config, [
+      group('ringside-cluster', config, [
         {
           alert: 'RingsideAbsent',
           severity: 'critical',
@@ -47,10 +51,10 @@ local group = import 'group.libsonnet';
           alert: 'RingsideMembersDisagree',
           severity: 'critical',
           expr: |||
-            count by (%(clusterLabel)s) (up{%(ringsideSelector)s} == 1)
+            count by (%(clusterLabel)s) (up{%(ringsideSelector)s} == 1 %(staying)s)
               > on (%(clusterLabel)s)
             min by (%(clusterLabel)s) (
-              sum by (%(clusterLabel)s, %(memberLabel)s) (ringside_cluster_members{%(ringsideSelector)s, state!~"left|dead"})
+              sum by (%(clusterLabel)s, %(memberLabel)s) (ringside_cluster_members{%(ringsideSelector)s, state!~"left|dead"}) %(staying)s
             )
           |||,
           summary: 'Members of cluster {{ $labels.%(clusterLabel)s }} do not see one another.',
@@ -59,7 +63,7 @@ local group = import 'group.libsonnet';
         {
           alert: 'RingsideNotSettled',
           severity: 'warning',
-          expr: 'min by (%(clusterLabel)s) (ringside_cluster_settled{%(ringsideSelector)s}) == 0',
+          expr: 'min by (%(clusterLabel)s) (ringside_cluster_settled{%(ringsideSelector)s} %(staying)s) == 0',
           'for': '15m',
           summary: 'Cluster {{ $labels.%(clusterLabel)s }} does not settle.',
           description: 'For 15 minutes some member has said that the members do not agree on one view, have not applied it, or that one is joining or draining. Nothing is lost, but targets may be scraped twice.',
@@ -107,7 +111,7 @@ local group = import 'group.libsonnet';
         {
           alert: 'RingsidePrometheusNotReady',
           severity: 'warning',
-          expr: 'ringside_prometheus_ready{%(ringsideSelector)s} == 0',
+          expr: 'ringside_prometheus_ready{%(ringsideSelector)s} == 0 %(staying)s',
           summary: 'Prometheus beside {{ $labels.%(memberLabel)s }} is not ready.',
           description: 'The sidecar {{ $labels.%(memberLabel)s }} has had no good answer from its Prometheus for 5 minutes. Others have adopted its targets.',
         },

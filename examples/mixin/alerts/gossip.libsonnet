@@ -8,8 +8,9 @@ local group = import 'group.libsonnet';
         {
           alert: 'RingsideGossipNameConflict',
           severity: 'critical',
-          expr: 'increase(ringside_gossip_name_conflicts_total{%(ringsideSelector)s}[5m]) > 0',
-          'for': '2m',
+          // A pod that is replaced at once, under its name, is taken for two for a few seconds.
+          expr: 'increase(ringside_gossip_name_conflicts_total{%(ringsideSelector)s}[2m]) > 0',
+          'for': '3m',
           summary: 'Two members have one name.',
           description: '{{ $labels.%(memberLabel)s }} hears of two members with one name at different addresses. They take each other for one, so targets are missed and uploads are refused.',
         },
