@@ -3,8 +3,10 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -30,6 +32,9 @@ type sidecar struct {
 }
 
 func (f askFlags) sidecar() (*sidecar, error) {
+	if u, err := url.Parse(f.url); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return nil, errors.New("--url: not a URL such as http://127.0.0.1:9590; begin it with http:// or https://")
+	}
 	httpConfig := &commoncfg.DefaultHTTPClientConfig
 	if f.httpConfig != "" {
 		var err error

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -55,13 +54,12 @@ func explainTarget(f explainFlags, stdout io.Writer) error {
 }
 
 func printExplanation(e scrape.Explanation, stdout io.Writer) error {
-	next := slices.DeleteFunc(slices.Clone(e.Order), func(name string) bool { return slices.Contains(e.Owners, name) })
 	fmt.Fprintf(stdout, "%s of job %s\n", e.ScrapeURL, e.Job)
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	for _, row := range []struct{ name, value string }{
 		{"owners", cmp.Or(strings.Join(e.Owners, ", "), "nobody")},
 		{"why", e.Why},
-		{"next", cmp.Or(strings.Join(next, ", "), "nobody")},
+		{"next", heirs(e)},
 		{"phase", e.Phase},
 		{"waits for", strings.Join(e.Pending, ", ")},
 		{"key", e.Key},
@@ -75,6 +73,15 @@ func printExplanation(e scrape.Explanation, stdout io.Writer) error {
 		}
 	}
 	return w.Flush()
+}
+
+// heirs names for each owner who would take over from it.
+func heirs(e scrape.Explanation) string {
+	all := make([]string, min(len(e.Owners), len(e.Next)))
+	for i := range all {
+		all[i] = fmt.Sprintf("after %s: %s", e.Owners[i], cmp.Or(e.Next[i], "nobody is left"))
+	}
+	return strings.Join(all, "; ")
 }
 
 // foundBy names the target group's source. Those of static_configs have numbers alone.

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/alecthomas/kingpin/v2"
@@ -184,15 +185,18 @@ func runAgent(f runFlags, stderr io.Writer) error {
 }
 
 // untilSignal runs a sidecar until SIGTERM or SIGINT, and then until it has
-// handed over its targets; a second one ends the process at once.
+// handed over its targets; another one, not at once, ends the process.
 func untilSignal(f runFlags, logger log.Logger) error {
 	cfg, err := config.Load(f.ConfigFile, f.ExpandEnv)
 	if err != nil {
 		return err
 	}
+	if err := agent.CheckFiles(cfg); err != nil {
+		return config.Locate(f.ConfigFile, f.ExpandEnv, err)
+	}
 	a, err := agent.New(cfg, f.Options, logger, prometheus.NewRegistry())
 	if err != nil {
-		return err
+		return config.Locate(f.ConfigFile, f.ExpandEnv, err)
 	}
 	ctx, end := context.WithCancel(context.Background())
 	defer end()
@@ -211,16 +215,22 @@ type onSignal struct {
 	abort  func() // a later one
 }
 
+// oneAsk is how long after the first signal to end another is the same wish:
+// wrappers and process groups pass one on that the process has had already.
+const oneAsk = time.Second
+
 func (o onSignal) obey(signals <-chan os.Signal) {
-	ending := false
+	var asked time.Time // to end; zero: not yet
 	for s := range signals {
 		switch {
 		case s == syscall.SIGHUP:
 			o.reload()
-		case !ending:
-			ending = true
+		case asked.IsZero():
+			asked = time.Now()
 			level.Info(o.logger).Log("msg", "asked to end: handing over first; ask again to end at once", "signal", s)
 			o.end()
+		case time.Since(asked) < oneAsk:
+			level.Info(o.logger).Log("msg", "asked to end twice within a second, which counts once", "signal", s)
 		default:
 			level.Error(o.logger).Log("msg", "asked again: ending at once, targets are left behind", "signal", s)
 			o.abort()
@@ -263,7 +273,7 @@ func checkConfig(path string, expandEnv bool, stdout io.Writer) error {
 		fmt.Fprintf(stdout, "warning: %s\n", w)
 	}
 	if err != nil {
-		return err
+		return config.Locate(path, expandEnv, err)
 	}
 	_, err = fmt.Fprintf(stdout, "%s is good: member %s of cluster %s, source %s, replicas %d\n",
 		path, cfg.Cluster.Node, cfg.Cluster.Name, cfg.Prometheus.ConfigFile, cfg.Scrape.Replicas)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-kit/log"
@@ -64,6 +66,11 @@ func TestCheckConfig(t *testing.T) {
 	writeFile(t, dir, "bucket.yml", "type: S3\nconfig:\n  acces_key: SKPLANTED\n")
 	elsewhere := writeFile(t, dir, "elsewhere.yml", uploads+"{bucket_file: bucket.yml}\n")
 	made := writeFile(t, dir, "made.yml", uploads+"{bucket: {type: FILESYSTEM, config: {directory: run/blocks}}}\n")
+	const single = "cluster: {name: prod, node: a, listen_address: 127.0.0.1:7946}\n"
+	noSource := writeFile(t, dir, "nosource.yml", single+"prometheus:\n  config_file: nosuch.yml\n")
+	noCA := writeFile(t, dir, "noca.yml", single+"prometheus:\n  http_config:\n    tls_config: {ca_file: nosuch.pem}\n")
+	writeFile(t, dir, "taken.txt", "mine\n")
+	taken := writeFile(t, dir, "taken.yml", single+"prometheus:\n  targets_dir: run/targets\n  generated_config_file: taken.txt\n")
 	unset := writeFile(t, dir, "unset.yml", "cluster:\n  name: ${RINGSIDE_TEST_NOT_SET}\n  listen_address: 127.0.0.1:7946\n")
 	for _, tc := range []struct {
 		args     []string
@@ -78,6 +85,9 @@ func TestCheckConfig(t *testing.T) {
 		{[]string{unnamed}, "", "uploader.bucket.config: bucket is missing; S3 needs bucket and endpoint"},
 		{[]string{elsewhere}, "", filepath.Join(dir, "bucket.yml") + ":3: config.acces_key: unknown field"},
 		{[]string{made}, "made.yml is good", ""},
+		{[]string{noSource}, "", noSource + ":3: prometheus.config_file: read the source: open " + filepath.Join(dir, "nosuch.yml")},
+		{[]string{noCA}, "", noCA + ":4: prometheus.http_config.tls_config.ca_file: open " + filepath.Join(dir, "nosuch.pem")},
+		{[]string{taken}, "", taken + ":4: prometheus.generated_config_file: Ringside has not generated " + filepath.Join(dir, "taken.txt")},
 		{[]string{unset, "--config.expand-env"}, "", "unset.yml:2: ${RINGSIDE_TEST_NOT_SET} is not set"},
 		{[]string{unset}, "cluster ${RINGSIDE_TEST_NOT_SET}", ""},
 	} {
@@ -100,12 +110,12 @@ func TestArguments(t *testing.T) {
 		{"bogus", "unexpected bogus"},
 		{"check-config", "required argument 'FILE'"},
 		{"explain", "required argument 'TARGET'"},
-		{"--log.format=xml", "log.format"},
-		{"--log.level=loud", "log.level"},
+		{"--log.format=xml", "must be one of logfmt,json, got 'xml'"},
+		{"--log.level=loud", "must be one of debug,info,warn,error, got 'loud'"},
 		{"run --nosuch", "unknown long flag"},
 	} {
 		var out bytes.Buffer
-		if err := command(strings.Fields(tc.args), &out, &out); err == nil || !strings.HasPrefix(err.Error(), "ringside: ") {
+		if err := command(strings.Fields(tc.args), &out, &out); err == nil || !strings.HasPrefix(err.Error(), "ringside: ") || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v; want an error about %s", tc.args, err, tc.want)
 		}
 	}
@@ -138,12 +148,22 @@ func TestRunIsDefault(t *testing.T) {
 	}
 }
 
+// TestRunLocates wants the sidecar to tell what check-config tells.
+func TestRunLocates(t *testing.T) {
+	path := writeFile(t, t.TempDir(), "ringside.yml", "cluster: {name: prod, node: a, listen_address: 127.0.0.1:0}\nrelay:\n  listen_address: 127.0.0.1:0\n"+
+		"  upstreams:\n    - name: a\n      hashring: {file: nosuch.json}\n")
+	err := command([]string{"--config.file=" + path, "--web.listen-address=127.0.0.1:0"}, io.Discard, io.Discard)
+	if want := path + ":6: relay.upstreams[0].hashring.file: open "; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("%v; want %s", err, want)
+	}
+}
+
 func TestExplain(t *testing.T) {
 	answers := map[string]string{
 		"10.0.0.1:80": `{"status":"success","data":[
-			{"job":"a","scrape_url":"http://10.0.0.1:80/metrics","labels":{"app":"x"},"key":"k","owners":["one"],"phase":"adopting",
-			 "key_rule":"job and address","order":["one","two","three"],"view":"00ff","why":"first in its order","pending":["one"],"discovery":"0"},
-			{"job":"b","scrape_url":"http://10.0.0.1:80/metrics","labels":{},"owners":[],"phase":"unowned","why":"nobody is there","discovery":"/sd/ledger.yml:0"}]}`,
+			{"job":"a","scrape_url":"http://10.0.0.1:80/metrics","labels":{"app":"x"},"key":"k","owners":["one","two"],"next":["three",""],"phase":"adopting",
+			 "key_rule":"job and address","order":["one","two","four","three"],"view":"00ff","why":"first in its order","pending":["one"],"discovery":"0"},
+			{"job":"b","scrape_url":"http://10.0.0.1:80/metrics","labels":{},"owners":[],"next":[],"phase":"unowned","why":"nobody is there","discovery":"/sd/ledger.yml:0"}]}`,
 		"none": `{"status":"success","data":[]}`,
 	}
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -165,8 +185,8 @@ func TestExplain(t *testing.T) {
 		args     []string
 		out, err string
 	}{
-		{[]string{"10.0.0.1:80", "--http.config.file=" + auth}, "http://10.0.0.1:80/metrics of job a\n  owners     one\n  why        first in its order\n  next       two, three\n  phase      adopting\n  waits for  one\n  key        k\n  made from  job and address\n  labels     {app=\"x\"}\n  found by   static_configs\n  view       00ff\n", ""},
-		{[]string{"10.0.0.1:80", "--http.config.file=" + auth}, "http://10.0.0.1:80/metrics of job b\n  owners    nobody\n", ""},
+		{[]string{"10.0.0.1:80", "--http.config.file=" + auth}, "http://10.0.0.1:80/metrics of job a\n  owners     one, two\n  why        first in its order\n  next       after one: three; after two: nobody is left\n  phase      adopting\n  waits for  one\n  key        k\n  made from  job and address\n  labels     {app=\"x\"}\n  found by   static_configs\n  view       00ff\n", ""},
+		{[]string{"10.0.0.1:80", "--http.config.file=" + auth}, "http://10.0.0.1:80/metrics of job b\n  owners    nobody\n  why       nobody is there\n  phase     unowned\n", ""},
 		{[]string{"none", "--http.config.file=" + auth}, "", `no target has the address, scrape URL or key "none"`},
 		{[]string{"10.0.0.1:80"}, "", "401 Unauthorized"},
 		{[]string{"x", "--http.config.file=nosuch.yml"}, "", "read --http.config.file: "},
@@ -182,17 +202,49 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-func TestSignals(t *testing.T) {
-	signals := make(chan os.Signal, 4)
-	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT} {
-		signals <- s
+func TestURLToAsk(t *testing.T) {
+	const want = "--url: not a URL such as http://127.0.0.1:9590; begin it with http:// or https://"
+	for _, url := range []string{"127.0.0.1:9590", "localhost:9590", "http:127.0.0.1:9590", ""} {
+		for _, args := range [][]string{{"explain", "x"}, {"simulate", "--add=x"}} {
+			if err := command(append(args, "--url="+url), io.Discard, io.Discard); err == nil || err.Error() != want {
+				t.Errorf("%s --url=%s: %v; want %s", args, url, err, want)
+			}
+		}
 	}
-	close(signals)
-	var did []string
-	note := func(what string) func() { return func() { did = append(did, what) } }
-	onSignal{log.NewNopLogger(), note("reload"), note("end"), note("abort")}.obey(signals)
-	if got := strings.Join(did, " "); got != "reload end reload abort" {
-		t.Errorf("did %q; want reload end reload abort", got)
+}
+
+// TestSignals sends signals with pauses, in ms, between them.
+func TestSignals(t *testing.T) {
+	type sent struct {
+		after  time.Duration
+		signal os.Signal
+	}
+	const ms = time.Millisecond
+	for _, tc := range []struct {
+		name    string
+		signals []sent
+		want    string
+	}{
+		{"asked again", []sent{{0, syscall.SIGHUP}, {0, syscall.SIGTERM}, {0, syscall.SIGHUP}, {time.Second, syscall.SIGINT}}, "reload end reload abort"},
+		{"passed on by a wrapper", []sent{{0, syscall.SIGTERM}, {5 * ms, syscall.SIGTERM}}, "end"},
+		{"passed on, and asked again", []sent{{0, syscall.SIGTERM}, {5 * ms, syscall.SIGTERM}, {994 * ms, syscall.SIGTERM}, {ms, syscall.SIGTERM}}, "end abort"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			signals := make(chan os.Signal)
+			go func() {
+				defer close(signals)
+				for _, s := range tc.signals {
+					time.Sleep(s.after)
+					signals <- s.signal
+				}
+			}()
+			var did []string
+			note := func(what string) func() { return func() { did = append(did, what) } }
+			onSignal{log.NewNopLogger(), note("reload"), note("end"), note("abort")}.obey(signals)
+			if got := strings.Join(did, " "); got != tc.want {
+				t.Errorf("%s: did %q; want %s", tc.name, got, tc.want)
+			}
+		})
 	}
 }
 

@@ -33,8 +33,8 @@ type replicas int
 // Set reads the flag, so that a 0 that was given is not taken for none.
 func (r *replicas) Set(text string) error {
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		return fmt.Errorf("--replicas: %q; give 1 or more, for at least 1 member must scrape each target", text)
+	if err != nil || n < 1 || n > scrape.MaxReplicas {
+		return fmt.Errorf("--replicas: %q; give 1 or more, for at least 1 member must scrape each target, and %d at most", text, scrape.MaxReplicas)
 	}
 	*r = replicas(n)
 	return nil
@@ -168,7 +168,9 @@ func (f *fleet) changed(flags simulateFlags) ([]placement.Member, error) {
 		switch {
 		case name == "":
 			return nil, fmt.Errorf("--add: %q; give NAME, or NAME@ZONE", text)
-		case at(name) >= 0 || slices.Contains(flags.remove, name):
+		case slices.Contains(flags.remove, name):
+			return nil, fmt.Errorf("--add: %q is to be removed too, and a change cannot do both; give one of the two", name)
+		case at(name) >= 0:
 			return nil, fmt.Errorf("--add: %q is a member already", name)
 		}
 		if i := slices.IndexFunc(f.Members, func(m fleetMember) bool { return m.Name == name }); i >= 0 && !zoned {

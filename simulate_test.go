@@ -197,6 +197,15 @@ func TestSimulateReplicas(t *testing.T) {
 	}
 }
 
+// TestSimulateManyReplicas asks a sidecar whose replicas nobody has bounded.
+func TestSimulateManyReplicas(t *testing.T) {
+	s := newSimulated()
+	s.config = "scrape: {replicas: 2000000000}\n"
+	if r := s.result(t, "--remove=m-2"); r.member(t, "m-0").Targets.After != 2610 || r.member(t, "m-1").Targets.After != 2610 {
+		t.Errorf("%+v; want each of two to have all", r.Members)
+	}
+}
+
 func TestSimulateNotes(t *testing.T) {
 	s := newSimulated()
 	s.members[2].State = scrape.Joining
@@ -230,7 +239,7 @@ func TestSimulateRefuses(t *testing.T) {
 		{"--remove=x", `--remove: "x" owns nothing; members that do: m-0, m-1, m-2`},
 		{"--remove=m-0 --remove=m-0", `"m-0" owns nothing`},
 		{"--add=m-0", `"m-0" is a member already`},
-		{"--add=m-0 --remove=m-0", `"m-0" is a member already`},
+		{"--add=m-0 --remove=m-0", `--add: "m-0" is to be removed too, and a change cannot do both`},
 		{"--add=x --add=x@a", `"x" is a member already`},
 		{"--add=@a", "give NAME, or NAME@ZONE"},
 		{"--remove=m-0 --remove=m-1 --remove=m-2", "nobody would be left"},
@@ -238,6 +247,7 @@ func TestSimulateRefuses(t *testing.T) {
 		{"--replicas=0", `--replicas: "0"; give 1 or more`},
 		{"--replicas=0 --add=x", `--replicas: "0"; give 1 or more`},
 		{"--replicas=two", `--replicas: "two"; give 1 or more`},
+		{"--replicas=101", `--replicas: "101"; give 1 or more, for at least 1 member must scrape each target, and 100 at most`},
 		{"--capacity=m-0=lots", "give a number of series"},
 		{"--capacity=x=1", `"x" is no member after the change; members: m-0`},
 		{"--output=xml --add=x", "must be one of text,json"},

@@ -52,8 +52,9 @@ func assign(targets []scrape.Target, list []placement.Member, sharding scrape.Sh
 			n = cmp.Or(sharding.Jobs[k].Replicas, n)
 		}
 		if t.Everywhere {
-			n = max(len(list), 1)
+			n = len(list)
 		}
+		n = max(min(n, len(list)), 1)
 		byReplicas[n] = append(byReplicas[n], i)
 	}
 	out := make(owned, len(targets))

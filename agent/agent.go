@@ -134,13 +134,6 @@ func (a *Agent) newParts(cfg *config.Config, logger log.Logger, reg prometheus.R
 	return err
 }
 
-// Check loads the source prometheus.yml that cfg names as a sidecar would, and
-// says what is wrong with it, or what it warns of. It writes and binds nothing.
-func Check(cfg *config.Config) (warnings []string, err error) {
-	warnings, err = scrape.CheckSource(scrapeConfig(cfg, cfg.Relay.ListenAddress))
-	return append(cfg.Warnings(), warnings...), err
-}
-
 // scrapeConfig composes what scrape is to know of a sidecar whose relay listens
 // at listen. Prometheus sends its samples there only if there is an upstream.
 func scrapeConfig(cfg *config.Config, listen string) scrape.Config {

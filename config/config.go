@@ -20,6 +20,7 @@ import (
 	"github.com/ringside-project/ringside/gossip"
 	"github.com/ringside-project/ringside/relay"
 	"github.com/ringside-project/ringside/scrape"
+	"github.com/ringside-project/ringside/scrape/promconfig/yamlfile"
 	"github.com/ringside-project/ringside/uploader"
 )
 
@@ -50,25 +51,18 @@ var Default = Config{
 // error says file:line wherever there is a line, and what to write instead;
 // there may be several, one a line.
 func Load(path string, expandEnv bool) (*Config, error) {
-	raw, err := os.ReadFile(path)
+	text, doc, err := read(path, expandEnv)
 	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
-	}
-	text := string(raw)
-	if expandEnv {
-		if text, err = expand(text, os.LookupEnv); err != nil {
-			return nil, fmt.Errorf("%s:%w", path, err)
-		}
-	}
-	doc, err := parse(text)
-	if err != nil {
-		return nil, at(path, err)
+		return nil, err
 	}
 	c := Default
 	dec := yaml.NewDecoder(strings.NewReader(text))
 	dec.KnownFields(true)
 	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
 		return nil, at(path, doc.explain(err))
+	}
+	if err := doc.fractions(); err != nil {
+		return nil, at(path, err)
 	}
 	dir, err := filepath.Abs(filepath.Dir(path))
 	if err != nil {
@@ -79,6 +73,46 @@ func Load(path string, expandEnv bool) (*Config, error) {
 		return nil, at(path, doc.locate(err))
 	}
 	return &c, nil
+}
+
+// read gives the text of the file at path, and its tree.
+func read(path string, expandEnv bool) (string, *document, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return "", nil, fmt.Errorf("read configuration: %w", err)
+	}
+	text := string(raw)
+	if expandEnv {
+		if text, err = expand(text, os.LookupEnv); err != nil {
+			return "", nil, fmt.Errorf("%s:%w", path, err)
+		}
+	}
+	doc, err := parse(text)
+	if err != nil {
+		return "", nil, at(path, err)
+	}
+	return text, doc, nil
+}
+
+// Locate gives an error that begins with the name of a field the file and the
+// line of that field, as Load's errors have them; of joined errors, each that
+// does. path and expandEnv are as they were for Load.
+func Locate(path string, expandEnv bool, err error) error {
+	if err == nil {
+		return nil
+	}
+	_, doc, bad := read(path, expandEnv)
+	if bad != nil {
+		doc = &document{} // it has changed since it was loaded: its lines are not known
+	}
+	var all []error
+	for _, e := range joined(err) {
+		if name := fieldPath.FindString(e.Error()); name != "" && yamlfile.At(reflect.TypeFor[Config](), name) != nil {
+			e = at(path, doc.locate(e))
+		}
+		all = append(all, e)
+	}
+	return errors.Join(all...)
 }
 
 func (c *Config) setDirectory(dir string) {

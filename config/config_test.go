@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -147,6 +148,7 @@ func TestBadInput(t *testing.T) {
 		{"unknown block", minimal + "scraping: {}\n", `ringside.yml:2: scraping: unknown field; known here: cluster, prometheus, replica_label, scrape, relay, uploader, tracing`},
 		{"unknown field", "cluster:\n  name: x\n\n  nodee: y\n", `ringside.yml:4: cluster.nodee: unknown field; known here: name, node, zone, listen_address, `},
 		{"unknown in a list", minimal + "scrape:\n  jobs:\n    - job: a\n      replica: 2\n", `ringside.yml:5: scrape.jobs[0].replica: unknown field; known here: job, shard_by, everywhere, replicas`},
+		{"unknown, after a known one of the name", minimal + "scrape: {jobs: [{job: a}], job: b}\n", `ringside.yml:2: scrape.job: unknown field; known here: replicas, `},
 		{"unknown in http_config", minimal + "prometheus:\n  http_config:\n    basic_auht: {}\n", `ringside.yml:4: prometheus.http_config.basic_auht: unknown field; known here: basic_auth, `},
 		{"two errors", minimal + "scrape:\n  a: 1\n  b: 2\n", "ringside.yml:3: scrape.a: unknown field"},
 		{"missing name", "cluster:\n  node: a\n", `ringside.yml:1: cluster.name is missing`},
@@ -155,14 +157,14 @@ func TestBadInput(t *testing.T) {
 		{"a text for a list", "cluster:\n  name: a\n  peers: host:7946\n", `ringside.yml:3: cluster.peers: expected a list, such as [a, b], not the text "host:7946"`},
 		{"a text for a block", "cluster: prod\n", `ringside.yml:1: cluster: expected fields below it, each as name: value, not the text "prod"`},
 		{"bad duration", "cluster:\n  name: x\n  node: y\n  rejoin_interval: 15\n", `ringside.yml:4: cluster.rejoin_interval: write a duration as 15s, 2m or 1h30m: `},
-		{"a text for the bucket", minimal + "uploader: {bucket: x}\n", `ringside.yml:2: uploader.bucket: expected fields below it, each as name: value, not the text`},
+		{"a text for the bucket", minimal + "uploader: {bucket: x}\n", `ringside.yml:2: uploader.bucket: expected fields below it, each as name: value, not a text`},
 		{"bad duration in uploader", minimal + "uploader:\n  shutdown_wait: soon\n", `ringside.yml:3: uploader.shutdown_wait: write a duration as 15s, 2m or 1h30m: `},
 		{"http_config", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      http_config:\n        bearer_token: a\n        basic_auth: {username: b}\n", `ringside.yml:6: relay.upstreams[0].http_config: at most one of`},
 		{"unknown in an upstream", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoint: [http://x/]\n", `ringside.yml:5: relay.upstreams[0].endpoint: unknown field; known here: name, endpoints, hashring, `},
 		{"unknown in an endpoint", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints:\n        - {address: http://x/, zone: b}\n", `ringside.yml:6: relay.upstreams[0].endpoints[0].zone: unknown field; known here: address, az`},
 		{"unknown in sigv4", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      sigv4: {key: planted}\n", `ringside.yml:6: relay.upstreams[0].sigv4.key: unknown field; known here: region, `},
-		{"a text for endpoints", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: http://u:planted@x/\n", `ringside.yml:5: relay.upstreams[0].endpoints: expected a list, such as [a, b], not the text`},
-		{"a text for a tenant", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      tenant: planted\n", `ringside.yml:6: relay.upstreams[0].tenant: expected fields below it, each as name: value, not the text`},
+		{"a text for endpoints", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: http://u:planted@x/\n", `ringside.yml:5: relay.upstreams[0].endpoints: expected a list, such as [a, b], not a text`},
+		{"a text for a tenant", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      tenant: planted\n", `ringside.yml:6: relay.upstreams[0].tenant: expected fields below it, each as name: value, not a text`},
 		{"a text for sigv4", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      sigv4: planted\n", `ringside.yml:6: relay.upstreams[0].sigv4: expected fields below it`},
 		{"replication_factor", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      replication_factor: 2\n", `ringside.yml:6: relay.upstreams[0].replication_factor: 2; with these endpoints it must be from 1 to 1`},
 		{"not a number of copies", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      replication_factor: two\n", `ringside.yml:6: relay.upstreams[0].replication_factor: expected a whole number, not the text "two"`},
@@ -173,6 +175,30 @@ func TestBadInput(t *testing.T) {
 		{"relay label", minimal + "relay:\n  labels:\n    __a: b\n", `ringside.yml:3: relay.labels: "__a" is not a label name`},
 		{"relay label is the replica label", minimal + "relay:\n  labels:\n    prometheus_replica: b\n", `ringside.yml:3: relay.labels: prometheus_replica is the replica_label`},
 		{"a secret in the wrong place", minimal + "prometheus:\n  http_config:\n    basic_auth: planted\n", `ringside.yml:4: prometheus.http_config.basic_auth: expected fields below it`},
+		{"a secret before another field", minimal + "prometheus: {http_config: {basic_auth: planted}, url: 'http://a'}\n", `ringside.yml:2: prometheus.http_config.basic_auth: expected fields below it, each as name: value, not a text`},
+		{"a secret in an upstream of one line", minimal + "relay:\n  upstreams:\n    - {name: a, endpoints: [http://x/], http_config: {basic_auth: planted}, required: false}\n", `ringside.yml:4: relay.upstreams[0].http_config.basic_auth: expected fields`},
+		{"a value beside a secret", minimal + "prometheus: {http_config: {bearer_token: planted}, targets_dir: [planted]}\n", `ringside.yml:2: prometheus.targets_dir: expected a text, not a list`},
+		{"a text beside a secret", minimal + "relay: {upstreams: [{name: a, endpoints: [http://planted/], required: plan}]}\n", `ringside.yml:2: relay.upstreams[0].required: expected true or false, not a text`},
+		{"a secret by an alias", minimal + "replica_label: &a planted\nprometheus: {http_config: {basic_auth: *a}}\n", `ringside.yml:2: prometheus.http_config.basic_auth: expected fields`},
+		{"a secret merged into an upstream", minimal + "relay: {upstreams: [{name: a, <<: {tenant: planted}}]}\n", `ringside.yml:2: relay.upstreams[0].<<.tenant: expected fields`},
+		{"a secret for all upstreams", minimal + "relay: {upstreams: planted}\n", `ringside.yml:2: relay.upstreams: expected a list, such as [a, b], not a text`},
+		{"two secrets alike", minimal + "prometheus: {http_config: {basic_auth: planted, tls_config: planted}}\n", `prometheus.http_config.tls_config: expected fields`},
+		{"the first field of a line", minimal + "scrape: {replicas: two, capacity_series: 3}\n", `ringside.yml:2: scrape.replicas: expected a whole number, not the text "two"`},
+		{"two fields alike", minimal + "scrape: {jobs: [{job: a, replicas: two}, {job: b, replicas: two}]}\n", `ringside.yml:2: scrape.jobs[1].replicas: expected a whole number, not the text "two"`},
+		{"a list for a text", "cluster:\n  name: [a]\n", `ringside.yml:2: cluster.name: expected a text, not a list`},
+		{"a list for a password", minimal + "prometheus: {http_config: {basic_auth: {password: [planted]}}}\n", `prometheus.http_config.basic_auth.password: expected a text, not a list`},
+		{"a text for authorization", minimal + "prometheus:\n  http_config:\n    authorization: planted\n", `ringside.yml:4: prometheus.http_config.authorization: expected fields below it, each as name: value, not a text`},
+		{"a fraction", minimal + "scrape:\n  replicas: 1.5\n", `ringside.yml:3: scrape.replicas: expected a whole number, not 1.5`},
+		{"a fraction of a job", minimal + "scrape:\n  jobs:\n    - job: a\n      replicas: 2.9\n", `ringside.yml:5: scrape.jobs[0].replicas: expected a whole number, not 2.9`},
+		{"a fraction of members", "cluster:\n  name: x\n  min_members: 1.5\n", `ringside.yml:3: cluster.min_members: expected a whole number, not 1.5`},
+		{"a fraction of copies", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      replication_factor: 1.2\n", `ringside.yml:6: relay.upstreams[0].replication_factor: expected a whole number, not 1.2`},
+		{"a fraction of a rule", minimal + "relay:\n  upstreams:\n    - name: a\n      endpoints: [http://x/]\n      write_relabel_configs: [{action: hashmod, target_label: b, modulus: 2.5}]\n", `ringside.yml:6: relay.upstreams[0].write_relabel_configs[0].modulus: expected a whole number, not 2.5`},
+		{"a fraction by an alias", minimal + "scrape: {jobs: [{job: a, <<: {replicas: &r 1.5}}], replicas: *r}\n", `ringside.yml:2: scrape.replicas: expected a whole number, not 1.5`},
+		{"no end of members", minimal + "scrape: {replicas: -.inf}\n", `ringside.yml:2: scrape.replicas: expected a whole number, not -.inf`},
+		{"too many replicas", minimal + "scrape:\n  replicas: 2000000000\n", `ringside.yml:3: scrape.replicas: 2000000000; give 100 at most; where every member is to scrape all of a job, write everywhere: true for it in scrape.jobs`},
+		{"too many replicas of a job", minimal + "scrape:\n  jobs:\n    - job: a\n      replicas: 101\n", `ringside.yml:5: scrape.jobs[0].replicas: 101; give 100 at most, or everywhere: true instead`},
+		{"a name of two lines", "cluster:\n  name: \"a\\nb\"\n  listen_address: 127.0.0.1:7946\n", `ringside.yml:2: cluster.name "a\nb" has characters that cannot be shown: write a plain name such as prod/monitoring`},
+		{"tab at the start", "\tcluster: {}\n", `ringside.yml:1: not valid YAML: found character that cannot start any token; indent with spaces`},
 		{"a bad URL with a password", minimal + "prometheus:\n  http_config:\n    proxy_url: http://u:planted@proxy:port\n", `ringside.yml:4: prometheus.http_config.proxy_url: not a URL: `},
 		{"twice", minimal + "cluster: {}\n", `ringside.yml:2: mapping key "cluster" already defined at line 1`},
 		{"not YAML", "cluster:\n  name: [\n", `not valid YAML: `},
@@ -224,6 +250,51 @@ func TestBadInput(t *testing.T) {
 				t.Errorf("%s does not start with the file's path", err)
 			}
 		})
+	}
+}
+
+// TestWholeNumbers takes a number that is one, however it is written.
+func TestWholeNumbers(t *testing.T) {
+	if c := load(t, minimal+"scrape: {replicas: 2.0, capacity_series: 1e6}\n"); c.Scrape.Replicas != 2 || c.Scrape.CapacitySeries != 1_000_000 {
+		t.Errorf("%+v", c.Scrape)
+	}
+}
+
+// TestBadKey names the line of the key file, and the field that names that.
+func TestBadKey(t *testing.T) {
+	path := write(t, "cluster:\n  name: x\n  key_file: gossip.key\n")
+	key := filepath.Join(filepath.Dir(path), "gossip.key")
+	if err := os.WriteFile(key, []byte("# a comment\nplanted\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := path + ":3: cluster.key_file: " + key + ":2: not base64: write a key from `ringside keygen`"
+	if _, err := config.Load(path, false); err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+func TestLocate(t *testing.T) {
+	path := write(t, "cluster: {name: prod}\nprometheus:\n  http_config:\n    tls_config: {ca_file: a}\n")
+	for _, tc := range []struct{ err, want string }{
+		{"prometheus.http_config.tls_config.ca_file: open a", "@:4: prometheus.http_config.tls_config.ca_file: open a"},
+		{"prometheus.config_file: open a", "@:2: prometheus.config_file: open a"},
+		{"uploader.bucket_file: open a", "@: uploader.bucket_file: open a"},
+		{"cluster.name is missing", "@:1: cluster.name is missing"},
+		{"/etc/prometheus.yml:3: a", "/etc/prometheus.yml:3: a"},
+		{"prometheus.yml:3: a", "prometheus.yml:3: a"},
+		{"read a: no such file", "read a: no such file"},
+	} {
+		want := strings.ReplaceAll(tc.want, "@", path)
+		other := errors.New("b")
+		if got := config.Locate(path, false, errors.Join(other, errors.Join(errors.New(tc.err)))); got.Error() != "b\n"+want || !errors.Is(got, other) {
+			t.Errorf("got  %v\nwant b\n%s", got, want)
+		}
+	}
+	if err := config.Locate(path, false, nil); err != nil {
+		t.Errorf("of no error: %v", err)
+	}
+	if err := config.Locate("nosuch.yml", false, errors.New("cluster.name is missing")); err.Error() != "nosuch.yml: cluster.name is missing" {
+		t.Errorf("of a file that is gone: %v", err)
 	}
 }
 

@@ -1,9 +1,9 @@
 package config
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"net/url"
 	"reflect"
 	"regexp"
@@ -12,22 +12,26 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/ringside-project/ringside/scrape/promconfig/yamlfile"
 )
 
 // explain turns what the YAML decoder says into errors with a line and a path.
 func (d *document) explain(err error) error {
 	var typed *yaml.TypeError
 	if !errors.As(err, &typed) {
-		p := d.culprit(err)
+		p := d.culprits(func(got error) bool { return got != nil && got.Error() == err.Error() })[0]
 		var bad *url.Error // it quotes the URL, with a password that may be in it
 		if errors.As(err, &bad) {
 			err = fmt.Errorf("not a URL: %w", bad.Err)
 		}
-		return &located{line: p.key.Line, err: fmt.Errorf("%s: %s%w", p.path, advice(err), err)}
+		return &located{line: p.Key.Line, err: fmt.Errorf("%s%s%w", before(p.Path), advice(err), err)}
 	}
 	var out []error
+	told := map[string]int{} // how often each has been, for two fields of a line may be told of in the same words
 	for _, text := range typed.Errors {
-		out = append(out, d.explainType(text))
+		out = append(out, d.explainType(text, told[text]))
+		told[text]++
 	}
 	return errors.Join(out...)
 }
@@ -40,40 +44,13 @@ func advice(err error) string {
 	return ""
 }
 
-// culprit finds the smallest part of the tree that on its own makes the decoder fail as it did.
-func (d *document) culprit(err error) place {
-	fails := func(n *yaml.Node) bool {
+// culprits finds the smallest parts of the tree that on their own make the
+// decoder fail in that way; see yamlfile.Culprits.
+func (d *document) culprits(fails func(error) bool) []yamlfile.Place {
+	return yamlfile.Culprits(d.root, func(n *yaml.Node) bool {
 		c := Default
-		got := n.Decode(&c)
-		return got != nil && got.Error() == err.Error()
-	}
-	found := place{key: d.root, node: d.root}
-	wrap := func(n *yaml.Node) *yaml.Node { return n }
-	for narrower := true; narrower; {
-		narrower = false
-		empty := *found.node
-		empty.Content = nil
-		if fails(wrap(&empty)) {
-			break // what is missing is at fault, not what is there
-		}
-		for _, c := range found.children() {
-			only := *found.node
-			only.Content = []*yaml.Node{c.node}
-			if only.Kind == yaml.MappingNode {
-				only.Content = []*yaml.Node{c.key, c.node}
-			}
-			if outer := wrap; fails(outer(&only)) {
-				wrap = func(n *yaml.Node) *yaml.Node {
-					inner := only
-					inner.Content = append(append([]*yaml.Node(nil), only.Content[:len(only.Content)-1]...), n)
-					return outer(&inner)
-				}
-				found, narrower = c, true
-				break
-			}
-		}
-	}
-	return found
+		return fails(n.Decode(&c))
+	})
 }
 
 var (
@@ -82,24 +59,25 @@ var (
 	otherType    = regexp.MustCompile(`(?s)^line (\d+): (.+)$`)
 )
 
-// kinds says in words what the value at fault is.
-var kinds = map[string]string{
-	"!!map": "fields", "!!seq": "a list", "!!str": "the text", "!!int": "the number", "!!float": "the number", "!!bool": "the boolean",
-}
-
-func (d *document) explainType(text string) error {
+// explainType explains one of the errors of a decoder, of which nth others had
+// the same text.
+func (d *document) explainType(text string, nth int) error {
 	if m := unknownField.FindStringSubmatch(text); m != nil {
 		line, _ := strconv.Atoi(m[1])
 		return &located{line: line, err: d.unknown(line, m[2])}
 	}
 	if m := wrongType.FindStringSubmatch(text); m != nil {
 		line, _ := strconv.Atoi(m[1])
-		what := cmp.Or(kinds[m[2]], m[2])
-		path := d.pathAt(line)
-		if m[3] != "" && !secretive.MatchString(path) {
-			what += " " + strconv.Quote(m[3])
+		all := d.culprits(func(got error) bool {
+			var typed *yaml.TypeError
+			return errors.As(got, &typed) && slices.Contains(typed.Errors, text)
+		})
+		path := all[min(nth, len(all)-1)].Path
+		value := m[3]
+		if secret(path) || d.hasSecret(line) {
+			value = ""
 		}
-		return &located{line: line, err: fmt.Errorf("%sexpected %s, not %s", path, expected(m[4]), what)}
+		return &located{line: line, err: fmt.Errorf("%s%s", before(path), mistyped(path, m[4], yamlfile.Found(m[2], value)))}
 	}
 	if m := otherType.FindStringSubmatch(text); m != nil {
 		line, _ := strconv.Atoi(m[1])
@@ -108,86 +86,65 @@ func (d *document) explainType(text string) error {
 	return errors.New(text)
 }
 
-// secretive matches the fields in which secrets stand.
-var secretive = regexp.MustCompile(`http_config|^relay\.upstreams\[\d+\]\.(endpoints|hashring|tenant|sigv4)|^uploader\.bucket|^tracing`)
-
-// ownStruct matches Go's names of the parts' blocks.
-var ownStruct = regexp.MustCompile(`^(gossip|scrape|relay|upstream|uploader|bucket|sigv4|relabel)\.[A-Z]`)
-
-// expected says in words what Go's type means to whoever writes the file.
-func expected(goType string) string {
-	switch {
-	case strings.HasPrefix(goType, "int"), strings.HasPrefix(goType, "uint"):
-		return "a whole number"
-	case goType == "bool":
-		return "true or false"
-	case strings.HasPrefix(goType, "[]"):
-		return "a list, such as [a, b]"
-	case strings.HasPrefix(goType, "map"), strings.HasSuffix(goType, "plain"), ownStruct.MatchString(goType):
-		return "fields below it, each as name: value"
+func before(path string) string {
+	if path == "" {
+		return ""
 	}
-	return "a text"
+	return path + ": "
 }
 
-// pathAt names the deepest field that starts on the line, with a colon; empty where there is none.
-func (d *document) pathAt(line int) string {
-	path := ""
-	d.walk(func(p place) {
-		if p.key.Line == line {
-			path = p.path + ": "
-		}
+// mistyped says what was expected at path, where the decoder wanted its goType,
+// and what it found.
+func mistyped(path, goType, found string) string {
+	return fmt.Sprintf("expected %s, not %s", yamlfile.Expected(yamlfile.At(reflect.TypeFor[Config](), path), goType), found)
+}
+
+// secretive matches the fields in which secrets stand.
+var secretive = regexp.MustCompile(`http_config|^relay(\.upstreams(\[\d+\](\.(endpoints|hashring|tenant|sigv4).*)?)?)?$|^uploader\.bucket|^tracing`)
+
+// secret tells whether a secret may stand at path.
+func secret(path string) bool { return secretive.MatchString(strings.ReplaceAll(path, ".<<", "")) }
+
+// hasSecret tells whether a value on the line may be a secret.
+func (d *document) hasSecret(line int) bool {
+	found := false
+	yamlfile.Walk(d.root, func(p yamlfile.Place) {
+		found = found || p.Node.Line == line && len(p.Node.Content) == 0 && secret(p.Path)
 	})
-	return path
+	return found
 }
 
 // unknown names a field that does not exist, and those that do beside it.
 func (d *document) unknown(line int, name string) error {
-	var found *place
-	d.walk(func(p place) {
-		if found == nil && p.key.Line == line && p.key.Value == name {
+	var found *yamlfile.Place
+	yamlfile.Walk(d.root, func(p yamlfile.Place) {
+		if p.Key.Line == line && p.Key.Value == name && yamlfile.At(reflect.TypeFor[Config](), p.Path) == nil {
 			found = &p
 		}
 	})
 	if found == nil {
 		return fmt.Errorf("unknown field %s", name)
 	}
-	parent := strings.TrimSuffix(strings.TrimSuffix(found.path, name), ".")
-	return fmt.Errorf("%s: unknown field; known here: %s", found.path, strings.Join(fieldsAt(reflect.TypeFor[Config](), parent), ", "))
+	parent := strings.TrimSuffix(strings.TrimSuffix(found.Path, name), ".")
+	known := yamlfile.Fields(yamlfile.At(reflect.TypeFor[Config](), parent))
+	return fmt.Errorf("%s: unknown field; known here: %s", found.Path, strings.Join(known, ", "))
 }
 
-var index = regexp.MustCompile(`\[\d+\]`)
-
-// fieldsAt lists the YAML names of the fields of what lies at path below t.
-func fieldsAt(t reflect.Type, path string) []string {
-	names, types := fields(t)
-	for _, step := range strings.FieldsFunc(index.ReplaceAllString(path, ""), func(r rune) bool { return r == '.' }) {
-		i := slices.Index(names, step)
-		if i < 0 {
-			return nil
+// fractions refuses numbers of which the decoder would take only the whole part.
+func (d *document) fractions() error {
+	var all []error
+	yamlfile.Walk(d.root, func(p yamlfile.Place) {
+		n := p.Node
+		if n.Kind == yaml.AliasNode {
+			n = n.Alias
 		}
-		names, types = fields(types[i])
-	}
-	return names
-}
-
-// fields lists the YAML fields of a struct, or of what a pointer or a list
-// holds, inlined ones included.
-func fields(t reflect.Type) (names []string, types []reflect.Type) {
-	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
-		t = t.Elem()
-	}
-	if t.Kind() != reflect.Struct {
-		return nil, nil
-	}
-	for i := range t.NumField() {
-		name, opts, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
-		switch {
-		case opts == "inline":
-			n, ts := fields(t.Field(i).Type)
-			names, types = append(names, n...), append(types, ts...)
-		case name != "" && name != "-":
-			names, types = append(names, name), append(types, t.Field(i).Type)
+		var number float64
+		if n.ShortTag() != "!!float" || n.Decode(&number) != nil || number == math.Trunc(number) && !math.IsInf(number, 0) {
+			return
 		}
-	}
-	return names, types
+		if t := yamlfile.At(reflect.TypeFor[Config](), p.Path); t != nil && (t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64) {
+			all = append(all, &located{line: p.Key.Line, err: fmt.Errorf("%s: %s", p.Path, mistyped(p.Path, t.Kind().String(), n.Value))})
+		}
+	})
+	return errors.Join(all...)
 }

@@ -4,13 +4,18 @@ import (
 	"bytes"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/ringside-project/ringside/scrape/promconfig/yamlfile"
 )
 
 const masked = "<secret>"
+
+var index = regexp.MustCompile(`\[\d+\]`)
 
 // harmless are the fields of a bucket's free-form configuration that may be shown.
 var harmless = []string{"directory", "bucket", "container", "endpoint", "region"}
@@ -22,7 +27,7 @@ func (c *Config) Redacted() (string, error) {
 	if err := root.Encode(c); err != nil {
 		return "", fmt.Errorf("render configuration: %w", err)
 	}
-	mask(place{node: &root})
+	mask(yamlfile.Place{Node: &root})
 	var out bytes.Buffer
 	enc := yaml.NewEncoder(&out)
 	enc.SetIndent(2)
@@ -33,15 +38,15 @@ func (c *Config) Redacted() (string, error) {
 }
 
 // mask goes over what prometheus/common does not take for a secret.
-func mask(p place) {
-	for _, c := range p.children() {
+func mask(p yamlfile.Place) {
+	for _, c := range p.Children() {
 		switch {
-		case c.node.Kind != yaml.ScalarNode:
+		case c.Node.Kind != yaml.ScalarNode:
 			mask(c)
-		case hidden(c.path):
-			c.node.SetString(masked)
+		case hidden(c.Path):
+			c.Node.SetString(masked)
 		default:
-			maskURL(c.node)
+			maskURL(c.Node)
 		}
 	}
 }

@@ -84,18 +84,17 @@ func (c *Config) Validate() error {
 	switch {
 	case c.Name == "":
 		return errors.New("cluster.name is missing: write a name that all sidecars of this cluster share, such as prod/monitoring")
-	case len(c.Name) > maxName:
-		return fmt.Errorf("cluster.name has %d bytes: write at most %d", len(c.Name), maxName)
 	case c.RejoinInterval <= 0:
 		return fmt.Errorf("cluster.rejoin_interval is %s: write a duration above zero, such as 15s", c.RejoinInterval)
 	case c.MinMembers < 1:
 		return fmt.Errorf("cluster.min_members is %d: write 1 or more", c.MinMembers)
 	}
-	if err := checkName("cluster.node", c.Node); err != nil {
-		return err
-	}
-	if err := checkName("cluster.zone", c.Zone); err != nil {
-		return err
+	for _, n := range []struct{ field, value, such string }{
+		{"cluster.name", c.Name, "prod/monitoring"}, {"cluster.node", c.Node, "prometheus-0"}, {"cluster.zone", c.Zone, "eu-1a"},
+	} {
+		if err := checkName(n.value, n.such); err != nil {
+			return fmt.Errorf("%s %w", n.field, err)
+		}
 	}
 	listen, err := parseListen(c.ListenAddress)
 	if err != nil {
@@ -114,8 +113,10 @@ func (c *Config) Validate() error {
 		}
 	}
 	if c.KeyFile != "" {
-		_, err := readKeys(c.KeyFile)
-		return err
+		if _, err := readKeys(c.KeyFile); err != nil {
+			return fmt.Errorf("cluster.key_file: %w", err)
+		}
+		return nil
 	}
 	if !c.Insecure && !c.loopback(listen) {
 		where := "listen_address " + c.ListenAddress
@@ -128,13 +129,13 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// checkName refuses what could not be shown or sent. Empty is for the caller to judge.
-func checkName(field, s string) error {
+// checkName refuses what could not be shown or sent, and names such as could. Empty is for the caller to judge.
+func checkName(s, such string) error {
 	if len(s) > maxName {
-		return fmt.Errorf("%s has %d bytes: write at most %d", field, len(s), maxName)
+		return fmt.Errorf("has %d bytes: write at most %d", len(s), maxName)
 	}
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return fmt.Errorf("%s %q has characters that cannot be shown: write a plain name such as prometheus-0", field, s)
+		return fmt.Errorf("%q has characters that cannot be shown: write a plain name such as %s", s, such)
 	}
 	return nil
 }

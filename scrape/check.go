@@ -9,10 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/prometheus/common/model"
-	"github.com/prometheus/common/promslog"
-	"github.com/prometheus/prometheus/model/rulefmt"
-	"github.com/prometheus/prometheus/promql/parser"
 	"golang.org/x/sys/unix"
 
 	"github.com/ringside-project/ringside/scrape/promconfig"
@@ -27,21 +23,7 @@ func CheckSource(cfg Config) (warnings []string, err error) {
 		return nil, err
 	}
 	warnings = append(source.Warnings, unknownJobs(cfg.Sharding, source)...)
-	return warnings, errors.Join(checkRules(source.RuleFiles), checkPlaces(cfg.Prometheus))
-}
-
-// checkRules parses the rule files. Experiments in PromQL are let pass: they
-// may be switched on in the Prometheus that is to run them.
-func checkRules(files []string) error {
-	p := parser.NewParser(parser.Options{
-		EnableExperimentalFunctions: true, ExperimentalDurationExpr: true, EnableExtendedRangeSelectors: true, EnableBinopFillModifiers: true,
-	})
-	var all []error
-	for _, file := range files {
-		_, errs := rulefmt.ParseFile(file, false, model.UTF8Validation, p, promslog.NewNopLogger())
-		all = append(all, errs...)
-	}
-	return errors.Join(all...)
+	return warnings, errors.Join(promconfig.CheckRules(source.RuleFiles), checkPlaces(cfg.Prometheus))
 }
 
 // checkPlaces looks whether the files of p could be written.
@@ -51,7 +33,7 @@ func checkPlaces(p Prometheus) error {
 	if content, err := os.ReadFile(generated); err == nil {
 		problem = checkOurs(generated, content)
 	} else if !errors.Is(err, fs.ErrNotExist) {
-		problem = fmt.Errorf("prometheus.generated_config_file: read %s: %w", generated, cause(err))
+		problem = fmt.Errorf("prometheus.generated_config_file: read %s: %w; name a file that this user may read and write", generated, cause(err))
 	}
 	return errors.Join(problem,
 		checkDir("prometheus.generated_config_file", filepath.Dir(generated)),
@@ -74,7 +56,7 @@ func checkDir(field, dir string) error {
 	case errors.Is(err, fs.ErrNotExist) && filepath.Dir(dir) != dir:
 		return checkDir(field, filepath.Dir(dir))
 	case err != nil:
-		return fmt.Errorf("%s: look at %s: %w", field, dir, cause(err))
+		return fmt.Errorf("%s: look at %s: %w; name a place that this user can reach", field, dir, cause(err))
 	case !info.IsDir():
 		return fmt.Errorf("%s: %s is not a directory; name another place", field, dir)
 	}

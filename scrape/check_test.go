@@ -14,10 +14,10 @@ func TestCheckSource(t *testing.T) {
 		err     string
 	}{
 		"good":                        {},
-		"rules that do not parse":     {prepare: map[string]string{"rules/a.yml": "groups: [{name: g, rules: [{alert: A, expr: 'sum('}]}]\n"}, err: "rules/a.yml: "},
-		"rules with a typing error":   {prepare: map[string]string{"rules/a.yml": "groups: [{name: g, ruls: []}]\n"}, err: "ruls not found"},
+		"rules that do not parse":     {prepare: map[string]string{"rules/a.yml": "groups: [{name: g, rules: [{alert: A, expr: 'sum('}]}]\n"}, err: "rules/a.yml:1: group \"g\", rule 1, \"A\": could not parse expression: "},
+		"rules with a typing error":   {prepare: map[string]string{"rules/a.yml": "groups: [{name: g, ruls: []}]\n"}, err: "rules/a.yml:1: groups[0].ruls: unknown field; did you mean rules?"},
 		"somebody's own file":         {prepare: map[string]string{"run/prometheus.yml": "global: {}\n"}, err: "has not generated"},
-		"a directory for a file":      {prepare: map[string]string{"run/prometheus.yml/": ""}, err: "is a directory"},
+		"a directory for a file":      {prepare: map[string]string{"run/prometheus.yml/": ""}, err: "is a directory; name a file that this user may read and write"},
 		"a file for a directory":      {prepare: map[string]string{"run": ""}, err: "is not a directory"},
 		"a file above the directory":  {prepare: map[string]string{"run/targets": ""}, err: "prometheus.targets_dir: "},
 		"a job that is not there too": {warning: `has no job "nosuch"`},

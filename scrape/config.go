@@ -106,6 +106,10 @@ type JobSharding struct {
 	Replicas   int      `yaml:"replicas"`   // 0: as for all jobs
 }
 
+// MaxReplicas bounds how many members scrape one target: the memory that a target
+// takes grows with it.
+const MaxReplicas = 100
+
 // DefaultSharding holds the values of fields that the user leaves out.
 var DefaultSharding = Sharding{Replicas: 1}
 
@@ -121,6 +125,9 @@ func (s *Sharding) Validate() error {
 	if s.Replicas < 1 {
 		return fmt.Errorf("scrape.replicas: %d; at least 1 member must scrape each target", s.Replicas)
 	}
+	if s.Replicas > MaxReplicas {
+		return fmt.Errorf("scrape.replicas: %d; give %d at most; where every member is to scrape all of a job, write everywhere: true for it in scrape.jobs", s.Replicas, MaxReplicas)
+	}
 	if s.CapacitySeries < 0 {
 		return fmt.Errorf("scrape.capacity_series: %d; give a number of series, or 0 to give none", s.CapacitySeries)
 	}
@@ -134,6 +141,8 @@ func (s *Sharding) Validate() error {
 			return fmt.Errorf("%s.job: %q has an entry already; merge the two", where, j.Job)
 		case j.Replicas < 0:
 			return fmt.Errorf("%s.replicas: %d; give 1 or more, or leave it out", where, j.Replicas)
+		case j.Replicas > MaxReplicas:
+			return fmt.Errorf("%s.replicas: %d; give %d at most, or everywhere: true instead", where, j.Replicas, MaxReplicas)
 		case j.Everywhere && (len(j.ShardBy) > 0 || j.Replicas > 0):
 			return fmt.Errorf("%s: everywhere goes without shard_by and replicas, since every member scrapes all of %q", where, j.Job)
 		}

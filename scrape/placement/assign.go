@@ -96,7 +96,9 @@ type choice struct {
 	closed   bool        // only who is better than the last owner can still become one
 }
 
+// newChoice chooses that many of m, or all if there are fewer.
 func newChoice(m *Members, replicas int) *choice {
+	replicas = min(replicas, m.Len())
 	return &choice{m: m, replicas: replicas, owners: make([]candidate, 0, replicas+1)}
 }
 

@@ -228,6 +228,14 @@ func TestFewMembers(t *testing.T) {
 	}
 }
 
+// TestManyReplicas wants a number of replicas that no fleet has to cost nothing by itself.
+func TestManyReplicas(t *testing.T) {
+	m := placement.NewMembers(fleet(3, nil, nil))
+	if owners := placement.Assign(m, math.MaxInt, nil, nil); len(owners) != 0 {
+		t.Errorf("%d owners of no keys", len(owners))
+	}
+}
+
 func TestAssignAllocatesNothingByKey(t *testing.T) {
 	keys := keysOf(1000)
 	for replicas := 1; replicas <= 3; replicas++ {

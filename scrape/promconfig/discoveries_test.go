@@ -15,8 +15,8 @@ func TestLoadNamesTheTagOfADiscoveryLeftOut(t *testing.T) {
 		"merged":        {"scrape_configs:\n  - job_name: a\n    <<: {ec2_sd_configs: [{region: eu-west-1}]}\n", "@:3: " + ec2},
 		"of another":    {"scrape_configs:\n  - job_name: a\n    kuma_sd_configs: []\n", "@:3: this build leaves out kuma_sd_configs; build with -tags full (make build-full), or -tags full,remove_all_sd,enable_xds_sd"},
 		"for alerting":  {"alerting:\n  alertmanagers:\n    - ec2_sd_configs: [{region: eu-west-1}]\n", "@:3: " + ec2},
-		"of no one":     {"scrape_configs:\n  - job_name: a\n    etcd_sd_configs: []\n", "@:3: field etcd_sd_configs not found"},
-		"a value of it": {"scrape_configs:\n  - job_name: ec2_sd_configs\n    foo: 1\n", "@:3: field foo not found"},
+		"of no one":     {"scrape_configs:\n  - job_name: a\n    etcd_sd_configs: []\n", "@:3: scrape_configs[0].etcd_sd_configs: unknown field; known here: job_name, "},
+		"a value of it": {"scrape_configs:\n  - job_name: ec2_sd_configs\n    foo: 1\n", "@:3: scrape_configs[0].foo: unknown field; "},
 	} {
 		t.Run(name, func(t *testing.T) { refused(t, write(t, tc.source), options(), tc.want) })
 	}

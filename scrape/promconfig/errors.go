@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/prometheus/config"
 	yamlv2 "go.yaml.in/yaml/v2"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/ringside-project/ringside/scrape/promconfig/yamlfile"
 )
 
 // lineError is an error at a line of a file.
@@ -33,8 +35,8 @@ var (
 )
 
 // locate makes path:line of the lines that a YAML parser's error names, and
-// leaves out what of the file may be a secret.
-func locate(path string, err error) error {
+// leaves out what of the file may be a secret. w is nil where there is no tree.
+func locate(path string, w *wording, err error) error {
 	var located *lineError
 	if errors.As(err, &located) {
 		return err
@@ -45,25 +47,37 @@ func locate(path string, err error) error {
 	}
 	all := make([]error, 0, len(several.Errors))
 	for _, message := range several.Errors {
-		message = valueIn.ReplaceAllString(message, " into ")
 		if m := lineOf.FindStringSubmatch(message); m != nil {
 			line, _ := strconv.Atoi(m[1])
-			all = append(all, at(path, line, errors.New(m[2])))
+			all = append(all, at(path, line, errors.New(w.explain(line, m[2]))))
 		} else {
-			all = append(all, fmt.Errorf("%s: %s", path, strings.TrimPrefix(message, "yaml: ")))
+			all = append(all, fmt.Errorf("%s: %s", path, strings.TrimPrefix(valueIn.ReplaceAllString(message, " into "), "yaml: ")))
 		}
 	}
 	return errors.Join(all...)
 }
 
 // redacted is an error's text, without the URL that was no URL: it may have had
-// a password.
+// a password. With a duration that was none comes how to write one.
 func redacted(err error) string {
 	var u *url.Error
 	if errors.As(err, &u) {
 		return "not a valid URL"
 	}
-	return valueIn.ReplaceAllString(err.Error(), " into ")
+	text := valueIn.ReplaceAllString(err.Error(), " into ")
+	if strings.Contains(text, "not a valid duration string") {
+		text += "; write a duration as 15s, 2m or 1h30m"
+	}
+	return text
+}
+
+// notYAML is the error of a text that is none.
+func notYAML(path string, text []byte, err error) error {
+	line, words := yamlfile.Syntax(string(text), err)
+	if line == 0 {
+		return fmt.Errorf("%s: %s", path, words)
+	}
+	return at(path, line, errors.New(words))
 }
 
 // blame finds the place that an error without a line is about, since Prometheus

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 
 	"github.com/cespare/xxhash/v2"
 	commoncfg "github.com/prometheus/common/config"
@@ -52,12 +53,12 @@ func loadJobFile(path string, global config.GlobalConfig) (jobFile, error) {
 	var parsed config.ScrapeConfigs
 	err = yamlv2.UnmarshalStrict(content, &parsed)
 	switch {
-	case err == nil:
-		return jobFile{d, parsed.ScrapeConfigs}, treeErr
-	case treeErr == nil:
-		err = blame([]*document{d}, global, err)
+	case treeErr != nil:
+		return jobFile{}, treeErr
+	case err != nil:
+		return jobFile{}, locate(path, &wording{d.root, reflect.TypeFor[config.ScrapeConfigs]()}, blame([]*document{d}, global, err))
 	}
-	return jobFile{}, locate(path, err)
+	return jobFile{d, parsed.ScrapeConfigs}, nil
 }
 
 // documents lists the documents that jobs are in, in Prometheus's order.

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 
 	"github.com/prometheus/prometheus/config"
@@ -88,7 +89,7 @@ func Load(path string, opt Options) (*Source, error) {
 	cfg.SetDirectory(dir)
 	scrapes, err := cfg.GetScrapeConfigs()
 	if err != nil {
-		return nil, locate(path, blame(documents(main, files), cfg.GlobalConfig, err))
+		return nil, locate(path, nil, blame(documents(main, files), cfg.GlobalConfig, err))
 	}
 	if src.Jobs, err = newJobs(scrapes, opt.TargetsDir); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -117,7 +118,7 @@ func (o Options) validate(path string) error {
 	case !filepath.IsAbs(o.TargetsDir) || !filepath.IsAbs(o.GeneratedFile):
 		return fmt.Errorf("targets directory %q and generated file %q must be absolute", o.TargetsDir, o.GeneratedFile)
 	case strings.ContainsAny(o.TargetsDir, `*?[\`):
-		return fmt.Errorf("targets directory %q: Prometheus would take it as a pattern; name one without any of *?[\\", o.TargetsDir)
+		return fmt.Errorf("prometheus.targets_dir: %q: Prometheus would take it as a pattern; name one without any of *?[\\", o.TargetsDir)
 	case o.ReplicaLabel == "" || o.Replica == "":
 		return errors.New("the replica label needs a name and a value")
 	}
@@ -131,7 +132,7 @@ func (o Options) validate(path string) error {
 func loadMain(path string) (*document, *config.Config, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the source, which prometheus.config_file names: %w", err)
+		return nil, nil, fmt.Errorf("prometheus.config_file: read the source: %w; name the prometheus.yml that people write", err)
 	}
 	main, treeErr := parseDocument(path, content)
 	if treeErr == nil {
@@ -144,12 +145,12 @@ func loadMain(path string) (*document, *config.Config, error) {
 		cfg, err = parse(nil) // of null Prometheus would make a scrape interval of 0
 	}
 	switch {
-	case err == nil:
-		return main, cfg, treeErr
-	case treeErr == nil:
-		err = blameSource(main, err)
+	case treeErr != nil:
+		return nil, nil, treeErr
+	case err != nil:
+		return nil, nil, locate(path, &wording{main.root, reflect.TypeFor[config.Config]()}, blameSource(main, err))
 	}
-	return nil, nil, locate(path, err)
+	return main, cfg, nil
 }
 
 // parse has Prometheus parse a configuration. It survives that Prometheus

@@ -29,7 +29,7 @@ type document struct {
 func parseDocument(path string, text []byte) (*document, error) {
 	d := &document{path: path, doc: &yaml.Node{}}
 	if err := yaml.Unmarshal(text, d.doc); err != nil {
-		return nil, locate(path, err)
+		return nil, notYAML(path, text, err)
 	}
 	if d.doc.Kind == 0 { // not even a null: white space and comments
 		d.doc = &yaml.Node{Kind: yaml.DocumentNode, HeadComment: onlyComments(text), Content: []*yaml.Node{{}}}
@@ -40,7 +40,7 @@ func parseDocument(path string, text []byte) (*document, error) {
 	}
 	x := expander{open: map[*yaml.Node]bool{}}
 	if err := x.expand(d.doc); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, locate(path, nil, err)
 	}
 	unflow(d.doc)
 	return d, nil
