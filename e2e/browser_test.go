@@ -201,14 +201,27 @@ func (b *browser) fits() {
 	}
 }
 
-// shoot writes a picture of the page down to the element, where one is asked for.
-func (b *browser) shoot(name, to string) {
+// whole fails the test when something in the page is cut off, to be scrolled to.
+func (b *browser) whole() {
+	b.Helper()
+	cut := eval[[]string](b, `[...document.querySelectorAll(".scroll")].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.getAttribute("aria-label"))`)
+	if len(cut) > 0 {
+		b.Errorf("cut off in a window of %d pixels: %q", eval[int64](b, "innerWidth"), cut)
+	}
+}
+
+// shoot writes a picture of the page from one element to another, where one is
+// asked for.
+func (b *browser) shoot(name, from, to string) {
 	b.Helper()
 	dir := os.Getenv("RINGSIDE_SCREENSHOTS")
 	if dir == "" {
 		return
 	}
-	bottom := eval[float64](b, fmt.Sprintf(`document.querySelector(%q).getBoundingClientRect().bottom + scrollY + 16`, to))
+	edge := func(selector, side string) int {
+		return int(eval[float64](b, fmt.Sprintf(`document.querySelector(%q).getBoundingClientRect().%s + scrollY`, selector, side)))
+	}
+	top, bottom := edge(from, "top")-16, edge(to, "bottom")+16
 	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
 	defer cancel()
 	shot, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
@@ -220,7 +233,7 @@ func (b *browser) shoot(name, to string) {
 		b.Fatal(err)
 	}
 	bounds := whole.Bounds()
-	bounds.Max.Y = min(bounds.Max.Y, int(bottom))
+	bounds.Min.Y, bounds.Max.Y = max(bounds.Min.Y, top), min(bounds.Max.Y, bottom)
 	cut := image.NewNRGBA(bounds)
 	draw.Draw(cut, bounds, whole, bounds.Min, draw.Src)
 	var out bytes.Buffer

@@ -2,8 +2,12 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"net/http/httptest"
+	"net/http/httputil"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +17,9 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/tsdb"
 )
 
 // replaceIn changes a pair's ringside.yml before its start.
@@ -30,12 +37,12 @@ func (r *rig) replaceIn(p *Pair, old, text string) {
 	}
 }
 
-// label gives all targets labels of a real fleet, and some the labels more.
-func (r *rig) label(more map[string]string) {
-	r.Helper()
+// labelled is a file of file_sd in which targets have the labels of a real
+// fleet, and some the labels more.
+func labelled(targets []string, more map[string]string) string {
 	apps := []string{"ledger", "payments", "search", "checkout", "mail"}
 	var groups []map[string]any
-	for i, target := range r.targets {
+	for i, target := range targets {
 		labels := map[string]string{"app": apps[i%len(apps)], "env": "prod"}
 		if i%10 == 0 {
 			for name, value := range more {
@@ -46,38 +53,111 @@ func (r *rig) label(more map[string]string) {
 	}
 	text, err := json.Marshal(groups)
 	if err != nil {
+		panic(err) // strings always marshal
+	}
+	return string(text)
+}
+
+// The targets of the fleet in the pictures, as its Prometheus servers know them.
+const (
+	podTargets     = 48
+	gatewayTargets = 12
+	shopTargets    = podTargets + gatewayTargets
+)
+
+// shopTarget is the address of target i. It is on no machine: a proxy takes who
+// scrapes it to the farm.
+func shopTarget(i int) string { return fmt.Sprintf("10.20.%d.%d:9100", i/250, 1+i%250) }
+
+// shopSource is fileSource with two jobs, discovered in two ways, and a proxy.
+func shopSource(proxy string) string {
+	var gateways []string
+	for i := range gatewayTargets {
+		gateways = append(gateways, shopTarget(podTargets+i))
+	}
+	job := "    proxy_url: http://" + proxy + "\n    http_headers:\n      X-Scraper: {files: [scraper.txt]}\n"
+	return "global:\n  scrape_interval: " + interval.String() + "\n  scrape_timeout: " + interval.String() + "\n  external_labels: {fleet: prod}\n" +
+		"scrape_configs:\n  - job_name: pods\n" + job + "    file_sd_configs: [{files: [sd/pods.json]}]\n" +
+		"  - job_name: gateway\n" + job + "    static_configs: [{targets: ['" + strings.Join(gateways, "', '") + "'], labels: {app: gateway, env: prod}}]\n"
+}
+
+// newShop starts a fleet that has everything: zones, a key, a relay, uploads.
+func newShop(t *testing.T) *rig {
+	t.Helper()
+	proxy := httptest.NewUnstartedServer(nil)
+	t.Cleanup(proxy.Close)
+	r := newRig(t, setup{pairs: 3, targets: shopTargets, replicas: 1, source: shopSource(proxy.Listener.Addr().String())})
+	proxy.Config.Handler = &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
+		host, _, _ := net.SplitHostPort(p.In.Host)
+		p.Out.URL.Host = net.JoinHostPort("127.7"+strings.TrimPrefix(host, "10.20"), r.farm.port)
+	}}
+	proxy.Start()
+	receiver := r.prometheus(r.beside("receiver"), "{}\n")
+	r.launch(receiver)
+	r.relayTo("- name: central\n  endpoints: ['" + receiver.URL + "/api/v1/write']\n")
+	for i, p := range r.Pairs {
+		r.replaceIn(p, fmt.Sprintf("name: e2e-%d-%d", os.Getpid(), rigs.Load()), "name: prod/monitoring") // the pictures show it
+		r.replaceIn(p, "cluster:\n", fmt.Sprintf("cluster:\n  zone: eu-1%c\n  key_file: gossip.key\n", 'a'+i))
+		r.replaceIn(p, "prometheus:\n", "uploader:\n  bucket: {type: FILESYSTEM, config: {directory: ../blocks}}\nprometheus:\n")
+		p.Prometheus.Command.Args = append(p.Prometheus.Command.Args, "--storage.tsdb.delay-compact-file.path=data/thanos.shipper.json")
+		r.oldBlock(p, 6*time.Hour)
+		r.oldBlock(p, 4*time.Hour)
+	}
+	var pods []string
+	for i := range podTargets {
+		pods = append(pods, shopTarget(i))
+	}
+	if err := errors.Join(r.WriteFile("sd/pods.json", labelled(pods, nil)), r.WriteFile("gossip.key", gossipKey()+"\n")); err != nil {
+		t.Fatal(err)
+	}
+	r.up(r.Pairs...)
+	return r
+}
+
+// oldBlock gives the pair, before its start, a block of two hours that began at
+// least so long ago.
+func (r *rig) oldBlock(p *Pair, ago time.Duration) {
+	r.Helper()
+	const span = 2 * time.Hour
+	dir := filepath.Join(p.Dir, "data")
+	w, err := tsdb.NewBlockWriter(slog.New(slog.DiscardHandler), dir, span.Milliseconds())
+	if err != nil {
 		r.Fatal(err)
 	}
-	if err := r.WriteFile("sd/farm.json", string(text)); err != nil {
+	defer w.Close()
+	begin := time.Now().Add(-ago).Truncate(span)
+	app := w.Appender(r.Context())
+	for at := begin; at.Before(begin.Add(span)); at = at.Add(time.Minute) {
+		for i := range podTargets {
+			if _, err := app.Append(0, labels.FromStrings(model.MetricNameLabel, "up", "job", "pods", "instance", shopTarget(i)), at.UnixMilli(), 1); err != nil {
+				r.Fatal(err)
+			}
+		}
+	}
+	if err := app.Commit(); err != nil {
+		r.Fatal(err)
+	}
+	if _, err := w.Flush(r.Context()); err != nil {
 		r.Fatal(err)
 	}
 }
 
 // The status page of a fleet that has everything, in a real browser: healthy,
-// searched with and without JavaScript, on a phone, while a member is slow, when
-// a pair is killed, and when the page's own sidecar is.
+// searched with and without JavaScript, on a phone, while a member is slow; and
+// when a pair is killed, and the page's own sidecar is.
 func TestStatusPage(t *testing.T) {
-	b := newBrowser(t)
-	source := strings.Replace(fileSource(interval), "global:\n", "global:\n  external_labels: {fleet: e2e}\n", 1)
-	r := newRig(t, setup{pairs: 3, targets: 60, replicas: 1, source: source})
-	receiver := r.prometheus(r.beside("receiver"), "{}\n")
-	r.launch(receiver)
-	r.relayTo("- name: central\n  endpoints: ['" + receiver.URL + "/api/v1/write']\n")
-	for i, p := range r.Pairs {
-		r.replaceIn(p, "name: e2e-", "name: prod/") // the pictures show it
-		r.replaceIn(p, "cluster:\n", fmt.Sprintf("cluster:\n  zone: eu-1%c\n  key_file: gossip.key\n", 'a'+i))
-		r.replaceIn(p, "prometheus:\n", "uploader:\n  bucket: {type: FILESYSTEM, config: {directory: ../blocks}}\nprometheus:\n")
-		p.Prometheus.Command.Args = append(p.Prometheus.Command.Args, "--storage.tsdb.delay-compact-file.path=data/thanos.shipper.json")
-	}
-	if err := r.Fleet.WriteFile("gossip.key", gossipKey()+"\n"); err != nil {
-		t.Fatal(err)
-	}
-	r.label(nil)
-	r.up(r.Pairs...)
-
-	b.open(r.Pairs[0].Sidecar.URL)
-	for _, step := range []func(*browser){r.pageHealthy, r.pageSearch, r.pageKeepsReader, r.pagePhone, r.pageSlow, r.pageKilled, r.pageAlone} {
-		step(b)
+	for name, steps := range map[string][]func(*rig, *browser){
+		"healthy": {(*rig).pageHealthy, (*rig).pageSearch, (*rig).pageKeepsReader, (*rig).pagePhone, (*rig).pageSlow},
+		"failing": {(*rig).pageKilled, (*rig).pageAlone},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBrowser(t)
+			r := newShop(t)
+			b.open(r.Pairs[0].Sidecar.URL)
+			for _, step := range steps {
+				step(r, b)
+			}
+		})
 	}
 }
 
@@ -94,7 +174,7 @@ func (r *rig) pageHealthy(b *browser) {
 	b.shows(10*time.Second, "#views", "3 members say the same of all")
 	b.shows(10*time.Second, "#targets", "1–10 of 60 targets")
 	for selector, want := range map[string]string{
-		"#relay": "central", "#uploads": "FILESYSTEM", "#security": "encrypted", "#jobs": "farm", "#moves": "changes of owner",
+		"#relay": "central", "#uploads": "FILESYSTEM", "#security": "encrypted", "#jobs": "gateway", "#moves": "owner",
 	} {
 		b.shows(10*time.Second, selector, want)
 	}
@@ -102,38 +182,45 @@ func (r *rig) pageHealthy(b *browser) {
 		!slices.Contains(links, r.Pairs[1].Sidecar.URL+"/prometheus") {
 		r.Errorf("links are %q; want those of %s", links, r.Pairs[1].Name)
 	}
+	b.shows(30*time.Second, "#uploads", "2 uploaded")
+	if links := eval[[]string](b, `[...document.querySelectorAll("#found .owner a")].map((a) => a.href)`); !slices.Contains(links, r.Pairs[1].Sidecar.URL+"/") {
+		r.Errorf("owners lead to %q; want the page of %s too", links, r.Pairs[1].Name)
+	}
 	b.run(chromedp.Navigate(r.Pairs[1].Sidecar.URL + "/prometheus"))
 	if at := eval[string](b, `location.href`); !strings.HasPrefix(at, r.Pairs[1].Prometheus.URL) {
 		r.Errorf("the link to a member's Prometheus leads to %s", at)
 	}
 	b.open(r.Pairs[0].Sidecar.URL)
 	b.shows(10*time.Second, "#views", "3 members say the same of all")
-	b.shoot("status-healthy", "#moves")
+	b.whole()
+	b.shoot("status-healthy", "header", "#moves")
+	b.click("#relay summary")
+	b.shoot("status-parts", "#jobs", "#config")
 	b.scheme("dark")
-	b.shoot("status-dark", "#moves")
+	b.shoot("status-dark", "header", "#moves")
 	b.scheme("light")
 }
 
 func (r *rig) pageSearch(b *browser) {
 	r.event("pageSearch")
 	defer b.scripts(true)
-	one, _, _ := net.SplitHostPort(r.targets[7])
+	one, _, _ := net.SplitHostPort(shopTarget(7))
 	for _, js := range []bool{true, false} {
 		b.scripts(js)
-		b.open(r.Pairs[0].Sidecar.URL)
 		for query, want := range map[string]string{
 			one + ":":        "1–1 of 1 targets",
-			"app=payments":   "1–12 of 12 targets",
-			"FARM":           "1–25 of 60 targets",
+			"app=payments":   "1–10 of 10 targets",
+			"PODS":           "1–25 of 48 targets",
+			"gateway":        "1–12 of 12 targets",
 			"<no such thing": "No target matches <no such thing",
 		} {
-			b.run(chromedp.Clear(chromedp.CSS("#q")))
+			b.open(r.Pairs[0].Sidecar.URL)
 			b.enter("#q", query+"\r")
 			b.shows(10*time.Second, "#found", want)
 		}
 		b.open(r.Pairs[0].Sidecar.URL + "/?q=" + one)
-		b.click("#found summary")
-		b.shows(10*time.Second, "#found details[open]", "Why here", "first in the order of its key", "On failure", "after pair-", "app=\"")
+		b.click("#found summary .url")
+		b.shows(10*time.Second, "#found details[open]", "Why here", "first in the order of its key", "On failure", "after pair-", "app=\"", "pods.json")
 		b.open(r.Pairs[0].Sidecar.URL)
 		b.click(`#found a[rel="next"]`)
 		b.shows(10*time.Second, "#found", "11–20 of 60 targets")
@@ -144,9 +231,9 @@ func (r *rig) pageSearch(b *browser) {
 // pageKeepsReader checks that what the reader has done outlasts a refresh.
 func (r *rig) pageKeepsReader(b *browser) {
 	r.event("pageKeepsReader")
-	one, _, _ := net.SplitHostPort(r.targets[7])
+	one, _, _ := net.SplitHostPort(shopTarget(7))
 	b.open(r.Pairs[0].Sidecar.URL + "/?q=" + one)
-	b.click("#found summary")
+	b.click("#found summary .url")
 	b.enter("#q", "half a wo")
 	before := b.text("header time")
 	r.await(20*time.Second, "refreshed", func() error {
@@ -167,14 +254,15 @@ func (r *rig) pagePhone(b *browser) {
 	b.open(r.Pairs[0].Sidecar.URL + "/?q=payments")
 	b.shows(10*time.Second, "#views", "3 members say the same of all")
 	b.fits()
-	b.click("#found summary")
+	b.whole()
+	b.click("#found summary .url")
 	b.fits()
 	if small := eval[float64](b, `Math.min(...[...document.querySelectorAll("main *")].filter((e) => e.innerText).map((e) => parseFloat(getComputedStyle(e).fontSize)))`); small < 11 {
 		r.Errorf("the smallest text is of %v pixels", small)
 	}
 	b.open(r.Pairs[0].Sidecar.URL)
 	b.shows(10*time.Second, "#views", "3 members say the same of all")
-	b.shoot("status-phone", "#moves")
+	b.shoot("status-phone", "header", "#moves")
 }
 
 func (r *rig) pageSlow(b *browser) {
@@ -217,7 +305,8 @@ func (r *rig) pageKilled(b *browser) {
 	b.shows(10*time.Second, "#members tr.bad", "pair-1", "dead")
 	b.shows(30*time.Second, "#moves", "crash", "pair-1")
 	b.shows(30*time.Second, "#verdict.bad", "60/60 targets owned · 0 hand-overs pending")
-	b.shoot("status-failing", "#moves")
+	b.shoot("status-failing", "header", "#moves")
+	r.pageKilledAtNight(b)
 	b.open(r.Pairs[0].Sidecar.URL + "/?q=pair-1")
 	b.shows(10*time.Second, "#found", "No target matches")
 	found := 0
@@ -229,9 +318,21 @@ func (r *rig) pageKilled(b *browser) {
 		}
 		found += total
 	}
-	if found != len(r.targets) {
-		r.Errorf("the heirs own %d targets of %d", found, len(r.targets))
+	if found != shopTargets {
+		r.Errorf("the heirs own %d targets of %d", found, shopTargets)
 	}
+}
+
+// pageKilledAtNight: what somebody on call sees first.
+func (r *rig) pageKilledAtNight(b *browser) {
+	b.window(390, 844, chromedp.EmulateMobile)
+	defer b.window(1240, 900)
+	b.scheme("dark")
+	defer b.scheme("light")
+	b.shows(10*time.Second, "#views", "2 members say the same of all", "pair-1 is dead")
+	b.fits()
+	b.whole()
+	b.shoot("status-failing-phone", "header", "#moves")
 }
 
 // pageAlone: the page says so when its own sidecar answers no more.
@@ -253,7 +354,10 @@ func TestStatusPageHostile(t *testing.T) {
 	name := `<b onclick=alert(4)>` + strings.Repeat("long", 15) + script[:40]
 	r.replaceIn(r.Pairs[1], "node: pair-1", "node: '"+name+"'\n  zone: '</td><h1>zone'")
 	long := strings.Repeat("very-long-", 400)
-	r.label(map[string]string{"team": script, "spoof": "abc\u202egnp.exe", "control": "a\u0007b\u0000", "long": long, "link": "javascript:alert(5)"})
+	more := map[string]string{"team": script, "spoof": "abc\u202egnp.exe", "control": "a\u0007b\u0000", "long": long, "link": "javascript:alert(5)"}
+	if err := r.WriteFile("sd/farm.json", labelled(r.targets, more)); err != nil {
+		t.Fatal(err)
+	}
 	r.up(r.Pairs...)
 
 	for _, width := range []int64{1240, 390} {

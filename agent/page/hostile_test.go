@@ -2,6 +2,7 @@ package page_test
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,6 +38,21 @@ func TestLinks(t *testing.T) {
 	}
 	if strings.Contains(text, "evil") {
 		t.Errorf("links: %s", text)
+	}
+	// An owner's name leads where the member's in the table does: nowhere, of those that say nonsense.
+	var owners []string
+	for n := range element(doc, "found").Descendants() {
+		if href := attribute(n, "href"); n.Data == "a" && attribute(n, "rel") == "" {
+			owners = append(owners, textOf(n)+" "+href)
+		}
+	}
+	for _, want := range []string{"member-3 https://10.0.0.4:9590/", "its Prometheus https://10.0.0.4:9590/prometheus", "its Prometheus http://10.0.0.1:9090"} {
+		if !slices.Contains(owners, want) {
+			t.Errorf("no link %s in %q", want, owners)
+		}
+	}
+	if slices.ContainsFunc(owners, func(s string) bool { return strings.HasPrefix(s, "member-1") || strings.HasPrefix(s, "member-2") }) {
+		t.Errorf("links: %q", owners)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ringside-project/ringside/gossip"
@@ -12,20 +13,27 @@ import (
 const (
 	// wholeMatrix is up to how many members all rows and columns are shown; of more, as many of those that differ.
 	wholeMatrix = 16
-	// staleAnswer is the age at which an answer no longer contradicts what is seen now.
+	// staleAnswer is the age from which on an answer is of the past: answers are kept while nobody looks.
 	staleAnswer = 30 * time.Second
 )
+
+// current tells whether the answer says how the member sees the cluster now.
+func (a Answer) current(now time.Time) bool { return a.Problem == "" && now.Sub(a.At) < staleAnswer }
 
 // matrix is who says what of whom: a split brain shows in it from any member.
 type matrix struct {
 	Columns []string
 	Rows    []matrixRow
 	Summary string // in words
+	Dead    string // who is taken for dead here, in words
 	Split   bool   // somebody disagrees
 	Part    bool   // not all rows and columns are shown
 
 	disputes []dispute
 }
+
+// Dense tells whether there is room for glyphs alone.
+func (x matrix) Dense() bool { return len(x.Columns) > 6 }
 
 // matrixRow is what one member says.
 type matrixRow struct {
@@ -79,7 +87,7 @@ func newMatrix(m *Model) matrix {
 	for _, member := range m.Members {
 		own[member.Name] = member.State
 	}
-	x := matrix{Columns: columnNames(m, own)}
+	x := matrix{Columns: columnNames(m, own), Dead: deadOf(m.Members)}
 	odd := make([]bool, len(x.Columns))
 	asked, agree, silent := 0, 0, 0 // of those that should answer
 	for _, member := range m.Members {
@@ -99,7 +107,7 @@ func newMatrix(m *Model) matrix {
 			c := cell{State: says[name], Odd: says[name] != own[name]}
 			row.Cells = append(row.Cells, c)
 			odd[i], same = odd[i] || c.Odd, same && !c.Odd
-			if c.Odd && m.Now.Sub(m.Answers[member.Name].At) < staleAnswer {
+			if c.Odd {
 				x.contradict(member.Name, name, c.State, own[name])
 			}
 		}
@@ -125,7 +133,7 @@ func columnNames(m *Model, own map[string]gossip.State) []string {
 	all := maps.Clone(own)
 	for _, a := range m.Answers {
 		for name, s := range a.States {
-			if len(all) < len(own)+wholeMatrix && !gone(s) {
+			if len(all) < len(own)+wholeMatrix && !gone(s) && a.current(m.Now) {
 				all[name] = s
 			}
 		}
@@ -144,6 +152,8 @@ func newRow(m *Model, member gossip.Member) matrixRow {
 		row.Silent, row.Note = true, "no answer yet"
 	case a.Problem != "":
 		row.Silent, row.Note = true, fmt.Sprintf("%s (%s)", shown(a.Problem), ago(m.Now, a.At))
+	case !a.current(m.Now):
+		row.Silent, row.Note = true, fmt.Sprintf("asked again: it answered last %s", ago(m.Now, a.At))
 	default:
 		row.View, row.Note = a.View, ago(m.Now, a.At)
 	}
@@ -170,13 +180,39 @@ func (x *matrix) contradict(by, of string, says, own gossip.State) {
 	}
 }
 
+// summarise counts this member among those that agree.
 func (x *matrix) summarise(asked, agree, silent int) {
 	if asked == agree {
 		x.Summary = fmt.Sprintf("%s the same of all, and with the same view.", plural(agree, "member says", "members say"))
 		return
 	}
-	x.Summary = fmt.Sprintf("%s the same as this one, %s otherwise, %s not answered.", plural(agree, "member says", "members say"),
-		plural(asked-agree-silent, "says", "say"), plural(silent, "has", "have"))
+	var others []string
+	for _, o := range []struct {
+		n               int
+		one, many, what string
+	}{{agree - 1, "says", "say", "the same as this one"}, {asked - agree - silent, "says", "say", "otherwise"}, {silent, "has", "have", "not answered"}} {
+		if o.n > 0 {
+			others = append(others, plural(o.n, o.one, o.many)+" "+o.what)
+		}
+	}
+	x.Summary = fmt.Sprintf("Of the other members %s.", strings.Join(others, ", "))
+}
+
+// deadOf names those that are taken for dead, the first of many; empty: nobody is.
+func deadOf(members []gossip.Member) string {
+	var names []string
+	for _, member := range members {
+		if member.State == gossip.Dead {
+			names = append(names, shown(member.Name))
+		}
+	}
+	switch len(names) {
+	case 0:
+		return ""
+	case 1:
+		return names[0] + " is dead"
+	}
+	return several(names, maxReasons) + " are dead"
 }
 
 // cut leaves of a large matrix what is worth a look.

@@ -116,10 +116,10 @@ func newView(m *Model) *view {
 	v.Rows, v.Configs = memberRows(m)
 	v.Verdict = newVerdict(m, v.Matrix, v.Configs)
 	v.Spread, v.Mean = newSpread(m.Members)
-	v.Strip = newStrip(m.Scrape.Moved, m.Now)
+	v.Strip = newStrip(apart(m.Scrape.Moved, m.Scrape.Moves), m.Now)
 	v.Moves = groupMoves(m.Scrape.Moves)
 	v.Pages = newPages(m.Search)
-	v.Targets = targetRows(m.Search.Found)
+	v.Targets = targetRows(m.Search.Found, v.Rows)
 	v.Streams = upstreamRows(m)
 	v.Blocks = newBlocks(m.Uploads)
 	return v

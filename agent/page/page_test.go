@@ -91,20 +91,42 @@ func render(t testing.TB, m *page.Model) (text string, doc *html.Node) {
 	return out.String(), doc
 }
 
-// inside is the text in the element with that id, spaces made single.
-func inside(doc *html.Node, id string) string {
-	var b strings.Builder
+// element is the one with that id.
+func element(doc *html.Node, id string) *html.Node {
 	for n := range doc.Descendants() {
-		if attribute(n, "id") != id {
-			continue
+		if attribute(n, "id") == id {
+			return n
 		}
-		for d := range n.Descendants() {
-			if d.Type == html.TextNode {
-				b.WriteString(d.Data)
-			}
+	}
+	return &html.Node{}
+}
+
+// inside is the text in the element with that id.
+func inside(doc *html.Node, id string) string { return textOf(element(doc, id)) }
+
+// textOf is the text in an element, with single spaces, and one between cells.
+func textOf(n *html.Node) string {
+	var b strings.Builder
+	for d := range n.Descendants() {
+		switch {
+		case d.Type == html.TextNode:
+			b.WriteString(d.Data)
+		case d.Data == "td" || d.Data == "th" || d.Data == "dt" || d.Data == "dd":
+			b.WriteByte(' ')
 		}
 	}
 	return strings.Join(strings.Fields(b.String()), " ")
+}
+
+// rows is the text of each row of the table in the element with that id.
+func rows(doc *html.Node, id string) []string {
+	var all []string
+	for n := range element(doc, id).Descendants() {
+		if n.Data == "tr" {
+			all = append(all, textOf(n))
+		}
+	}
+	return all
 }
 
 func attribute(n *html.Node, name string) string {
@@ -121,7 +143,10 @@ const (
 	oneOpen      = `{"upstreams":[{"name":"central","lag_seconds":3,"endpoints":[{"url":"http://r/","breaker":"closed"},{"url":"http://s/","breaker":"open"}]}]}`
 	late         = `{"upstreams":[{"name":"central","lag_seconds":300,"endpoints":[{"url":"http://r/","breaker":"closed"}]}]}`
 	failing      = `{"upstreams":[{"name":"central","last_error":"503 from r","last_error_time":"2026-03-01T02:59:50Z","endpoints":[{"url":"http://r/","breaker":"closed"}]}]}`
-	recovered    = `{"upstreams":[{"name":"central","last_error":"503 from r","last_error_time":"2026-03-01T02:50:00Z","endpoints":[{"url":"http://r/","breaker":"closed"}]}]}`
+	recovered    = `{"upstreams":[{"name":"central","samples":{"delivered":9},"last_error":"503 from r","last_error_time":"2026-03-01T02:50:00Z","endpoints":[{"url":"http://r/","breaker":"closed"}]}]}`
+	idle         = `{"feedback":{"last_samples":"2026-03-01T02:59:58Z"},"upstreams":[{"name":"central","endpoints":[{"url":"http://r/","breaker":"closed"}]}]}`
+	allFiltered  = `{"feedback":{"last_samples":"2026-03-01T02:59:58Z"},"upstreams":[{"name":"central","samples":{"filtered":7},"endpoints":[{"url":"http://r/","breaker":"closed"}]}]}`
+	neverTaken   = `{"upstreams":[{"name":"central","last_error":"connection refused","last_error_time":"2026-03-01T02:50:00Z","endpoints":[{"url":"http://r/","breaker":"closed"}]}]}`
 	badRing      = `{"upstreams":[{"name":"central","hashring":{"error":"not JSON"},"endpoints":[{"url":"http://r/","breaker":"closed"}]}]}`
 )
 
@@ -174,6 +199,20 @@ func TestVerdict(t *testing.T) {
 		{"lag", func(m *page.Model) { m.Relay = upstreams(t, late) }, "relay not current", "acknowledged is 5 min old"},
 		{"failing", func(m *page.Model) { m.Relay = upstreams(t, failing) }, "relay not current", "503 from r"},
 		{"recovered", func(m *page.Model) { m.Relay = upstreams(t, recovered) }, "relay current", ""},
+		{"nothing sent yet", func(m *page.Model) {
+			m.Relay, m.Scrape.Source = upstreams(t, idle), scrape.SourceStatus{PrometheusLoaded: true, LastReload: now.Add(-time.Minute)}
+		}, "uploads off · nothing sent yet to central", ""},
+		{"nothing sent for long", func(m *page.Model) {
+			m.Relay, m.Scrape.Source = upstreams(t, idle), scrape.SourceStatus{PrometheusLoaded: true, LastReload: now.Add(-5 * time.Minute)}
+		}, "relay not current", "Prometheus has sent nothing for it since it was told to, 5 min ago"},
+		{"nothing to send for long", func(m *page.Model) {
+			m.Relay, m.Scrape.Source = upstreams(t, idle), scrape.SourceStatus{PrometheusLoaded: true, LastReload: now.Add(-5 * time.Minute)}
+			m.Relay.Feedback.LastSamples = nil
+		}, "nothing sent yet to central", ""},
+		{"all filtered for long", func(m *page.Model) {
+			m.Relay, m.Scrape.Source = upstreams(t, allFiltered), scrape.SourceStatus{PrometheusLoaded: true, LastReload: now.Add(-5 * time.Minute)}
+		}, "nothing sent yet to central", ""},
+		{"never taken", func(m *page.Model) { m.Relay = upstreams(t, neverTaken) }, "relay not current", "connection refused"},
 		{"hashring", func(m *page.Model) { m.Relay = upstreams(t, badRing) }, "relay not current", "hashring: not JSON"},
 		{"not ready", func(m *page.Model) { m.Scrape.NotReady = []string{"Prometheus is not ready"} }, "not ready", "Prometheus is not ready"},
 		{"bad source", func(m *page.Model) { m.Scrape.Source.LastError = "line 7" }, "source refused", "prometheus.yml: line 7"},
@@ -244,64 +283,6 @@ func TestNothingYet(t *testing.T) {
 	}
 }
 
-func TestMatrix(t *testing.T) {
-	m := healthy(4, 60)
-	delete(m.Answers, "member-1")
-	m.Answers["member-2"] = page.Answer{At: now.Add(-2 * time.Second), Problem: "slow: no answer within 1s"}
-	m.Answers["member-3"] = page.Answer{At: now, View: "0123456789abcdef", States: map[string]gossip.State{"member-3": gossip.Active, "member-0": gossip.Dead}}
-	text, doc := render(t, m)
-	got := inside(doc, "views")
-	for _, want := range []string{
-		"member-1 no answer yet", "slow: no answer within 1s (2 s ago)", "01234567 differs", "✕ dead", "– unknown",
-		"1 member says the same as this one, 1 says otherwise, 2 have not answered",
-	} {
-		if !strings.Contains(strings.ReplaceAll(got, "member-1no", "member-1 no"), want) && !strings.Contains(text, want) {
-			t.Errorf("no %q in %q", want, got)
-		}
-	}
-}
-
-// TestDeadMemberInMatrix: whether one that is taken for dead hangs, or has gone,
-// is worth knowing.
-func TestDeadMemberInMatrix(t *testing.T) {
-	m := healthy(2, 60)
-	m.Members[1].State = gossip.Dead
-	m.Answers["member-1"] = page.Answer{At: now, Problem: "no connection"}
-	_, doc := render(t, m)
-	if got := inside(doc, "views"); !strings.Contains(got, "1 member says the same of all") || !strings.Contains(got, "no connection (just now)") {
-		t.Errorf("%q", got)
-	}
-}
-
-// TestLargeMatrix: of many members only those are listed that differ.
-func TestLargeMatrix(t *testing.T) {
-	m := healthy(100, 1000)
-	m.Answers["member-7"] = page.Answer{At: now, View: view, States: map[string]gossip.State{"member-8": gossip.Active}}
-	_, doc := render(t, m)
-	got := inside(doc, "views")
-	if !strings.Contains(got, "99 members say the same as this one, 1 says otherwise") || strings.Contains(got, "member-50") && strings.Contains(got, "member-51member") {
-		t.Errorf("%q", got)
-	}
-	rows := 0
-	for n := range doc.Descendants() {
-		if n.Data == "tr" && strings.Contains(attribute(n.Parent.Parent, "class"), "matrix") {
-			rows++
-		}
-	}
-	if rows != 3 { // the head, this member, and the one that differs
-		t.Errorf("%d rows", rows)
-	}
-	m = healthy(100, 1000)
-	m.Gossip.Self = "member-99"
-	for i := range 40 {
-		m.Answers[fmt.Sprintf("member-%d", i)] = page.Answer{At: now, Problem: "slow"}
-	}
-	text, doc := render(t, m)
-	if got := inside(doc, "views"); strings.Count(got, "slow (just now)") != 16 || !strings.Contains(got, "this member") || strings.Contains(text, `colspan="0"`) {
-		t.Errorf("%q", got)
-	}
-}
-
 // TestMoves: what went the same way at once is one line, and the picture holds all.
 func TestMoves(t *testing.T) {
 	m := healthy(3, 60)
@@ -309,10 +290,10 @@ func TestMoves(t *testing.T) {
 		m.Scrape.Moves = append(m.Scrape.Moves, scrape.Move{Time: now.Add(-10 * time.Second), Job: "node", ScrapeURL: fmt.Sprintf("http://t%d/", i), From: "member-1", To: "member-2", Reason: "crash"})
 	}
 	m.Scrape.Moves = append(m.Scrape.Moves, scrape.Move{Time: now.Add(-5 * time.Second), Job: "node", ScrapeURL: "http://t99/", To: "member-1", Reason: "join"})
-	m.Scrape.Moved = []scrape.MoveCount{{Time: now.Add(-4 * time.Hour), Reason: "leave", Moves: 7}, {Time: now.Add(-15 * time.Second), Reason: "crash", Moves: 30}, {Time: now, Reason: "join", Moves: 1}}
+	m.Scrape.Moved = []scrape.MoveCount{{Time: now.Add(-4 * time.Hour), Reason: "leave", Moves: 7}, {Time: now.Add(-15 * time.Second), Reason: "crash", Moves: 30}, {Time: now.Add(-15 * time.Second), Reason: "join", Moves: 1}}
 	_, doc := render(t, m)
 	got := inside(doc, "moves")
-	for _, want := range []string{"38 changes of owner in the last 6 h", "crash 30, join 1, leave 7", "30 targets", "and 10 more", "http://t99/", "nobody", "10 s ago"} {
+	for _, want := range []string{"37 changes of owner and 1 first owner in the last 6 h: crash 30, first 1, leave 7.", "30 targets", "and 10 more", "http://t99/", "nobody", "10 s ago"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in %q", want, got)
 		}
@@ -320,6 +301,36 @@ func TestMoves(t *testing.T) {
 	for n := range doc.Descendants() {
 		if n.Data == "rect" && (strings.HasPrefix(attribute(n, "y"), "-") || strings.Contains(attribute(n, "height"), "NaN")) {
 			t.Errorf("a bar at %s, %s high", attribute(n, "y"), attribute(n, "height"))
+		}
+	}
+}
+
+// TestFirstOwners: who gets a target that nobody had takes it from nobody. Of very
+// many moves at once only some are listed.
+func TestFirstOwners(t *testing.T) {
+	for _, tc := range []struct {
+		join, first, last int // moves; listed from nobody, and then from a member
+		want              string
+	}{
+		{43, 0, 43, "43 changes of owner in the last 15 min: join 43."},
+		{60, 60, 0, "60 first owners in the last 15 min: first 60."},
+		{61, 1, 60, "60 changes of owner and 1 first owner in the last 15 min: first 1, join 60."},
+		{9000, 200, 0, "9,000 first owners in the last 15 min: first 9,000."},
+		{9000, 150, 50, "9,000 changes of owner in the last 15 min: join 9,000."},
+		{9000, 0, 0, "9,000 changes of owner in the last 15 min: join 9,000."},
+	} {
+		m := healthy(3, 60)
+		m.Scrape.Moved = []scrape.MoveCount{{Time: now.Add(-15 * time.Second), Reason: "join", Moves: tc.join}}
+		for i := range tc.first + tc.last {
+			move := scrape.Move{Time: now.Add(-2 * time.Second), To: "member-1", Reason: "join"}
+			if i >= tc.first {
+				move.From = "member-0"
+			}
+			m.Scrape.Moves = append(m.Scrape.Moves, move)
+		}
+		_, doc := render(t, m)
+		if got := inside(doc, "moves"); !strings.Contains(got, tc.want) {
+			t.Errorf("%q; want %q", got, tc.want)
 		}
 	}
 }
@@ -342,8 +353,9 @@ func TestSearchResults(t *testing.T) {
 	}
 	m := healthy(3, 60)
 	m.Search.Query, m.Search.Page, m.Search.Found[0].Pending = "no&de", 2, []string{"member-1"}
+	m.Search.Found[1].Discovery = "/etc/sd/farm.json:0"
 	text, doc := render(t, m)
-	for _, want := range []string{"11–20 of 60 targets that match no&de", "page 2 of 6", "pending: member-1 has not been seen", "after member-0: member-1", "key-0", "the rule", `app="ledger"`} {
+	for _, want := range []string{"11–20 of 60 targets that match no&de", "page 2 of 6", "pending: member-1 has not been seen", "after member-0: member-1", "key-0", "the rule", `app="ledger"`, "Found by static_configs", "Found by /etc/sd/farm.json:0"} {
 		if got := inside(doc, "found"); !strings.Contains(got, want) {
 			t.Errorf("no %q in %q", want, got)
 		}

@@ -14,7 +14,8 @@ import (
 // upstreamRow is one upstream of the relay.
 type upstreamRow struct {
 	upstream.Status
-	Trouble  string // empty: it is current
+	Trouble  string // empty: none
+	Idle     bool   // nothing has been delivered yet: without trouble, too, it is not known to be current
 	Outcomes []count
 }
 
@@ -29,36 +30,49 @@ const recentError = 30 * time.Second
 // upstreamRows: an upstream is current when the newest sample that it has acknowledged is hardly older than what
 // Prometheus scraped last, and all its endpoints take requests.
 func upstreamRows(m *Model) []upstreamRow {
-	late := (2*m.Interval + time.Minute).Seconds()
 	var rows []upstreamRow
 	for _, u := range m.Relay.Upstreams {
-		r := upstreamRow{Status: u, Outcomes: counts(u.Samples)}
-		var why []string
-		open := 0
-		for _, e := range u.Endpoints {
-			if e.Breaker != "closed" {
-				open++
-			}
-		}
-		if open > 0 {
-			why = append(why, fmt.Sprintf("%d of %s unused for now, after failures", open, plural(len(u.Endpoints), "endpoint", "endpoints")))
-		}
-		if u.LagSeconds > late {
-			why = append(why, "the newest sample acknowledged is "+seconds(u.LagSeconds)+" old")
-		}
-		if u.LastErrorTime != nil && m.Now.Sub(*u.LastErrorTime) < recentError {
-			why = append(why, told(u.LastError))
-		}
-		if u.Hashring != nil && u.Hashring.Error != "" {
-			why = append(why, "hashring: "+told(u.Hashring.Error))
-		}
-		if len(u.Endpoints) == 0 {
-			why = append(why, "no endpoint is known yet")
-		}
-		r.Trouble = strings.Join(why, "; ")
+		r := upstreamRow{Status: u, Idle: u.Samples["delivered"] == 0, Outcomes: counts(u.Samples)}
+		r.Trouble = strings.Join(r.troubles(m), "; ")
 		rows = append(rows, r)
 	}
 	return rows
+}
+
+func (r upstreamRow) troubles(m *Model) []string {
+	late := 2*m.Interval + time.Minute
+	var why []string
+	open := 0
+	for _, e := range r.Endpoints {
+		if e.Breaker != "closed" {
+			open++
+		}
+	}
+	if open > 0 {
+		why = append(why, fmt.Sprintf("%d of %s unused for now, after failures", open, plural(len(r.Endpoints), "endpoint", "endpoints")))
+	}
+	if r.LagSeconds > late.Seconds() {
+		why = append(why, "the newest sample acknowledged is "+seconds(r.LagSeconds)+" old")
+	}
+	if r.LastErrorTime != nil && (r.Idle || m.Now.Sub(*r.LastErrorTime) < recentError) {
+		why = append(why, told(r.LastError))
+	}
+	if from := m.Scrape.Source.LastReload; len(r.Outcomes) == 0 && feeds(m, late) && m.Now.Sub(from) > late {
+		why = append(why, "Prometheus has sent nothing for it since it was told to, "+ago(m.Now, from))
+	}
+	if r.Hashring != nil && r.Hashring.Error != "" {
+		why = append(why, "hashring: "+told(r.Hashring.Error))
+	}
+	if len(r.Endpoints) == 0 {
+		why = append(why, "no endpoint is known yet")
+	}
+	return why
+}
+
+// feeds tells whether Prometheus has said within d what it scrapes, and so has samples to send.
+func feeds(m *Model, d time.Duration) bool {
+	last := m.Relay.Feedback.LastSamples
+	return m.Scrape.Source.PrometheusLoaded && last != nil && m.Now.Sub(*last) < d
 }
 
 // counts lists what is not 0, by name.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ringside-project/ringside/gossip"
@@ -83,10 +84,11 @@ func times(v, mean float64) string {
 type strip struct {
 	Columns []column
 	Totals  []count // by reason
-	Total   int64
-	Span    string // of the whole
-	Each    string // of a column
-	Most    int    // moves in one column
+	Changes int     // moves from one member to another, or to nobody
+	First   int     // moves from nobody
+	Span    string  // of the whole
+	Each    string  // of a column
+	Most    int     // moves in one column
 }
 
 // column is what moved in one span.
@@ -107,6 +109,57 @@ const (
 	columnWide   = 10  // in the picture's own units
 	stripHigh    = 100 // in the same
 )
+
+// firstOwner stands in for the reason of moves from nobody.
+const firstOwner = "first"
+
+// apart gives the moves from nobody a reason of their own: no owner has changed. Of very many moves at once not all
+// are listed: those of a count are from nobody if all are that are listed, and of one that has both it is not known.
+func apart(moved []scrape.MoveCount, listed []scrape.Move) []scrape.MoveCount {
+	const span = 15 * time.Second // of a count
+	type kind struct {
+		begin  int64
+		reason string
+	}
+	all, first := map[kind]int{}, map[kind]int{}
+	for _, m := range listed {
+		k := kind{m.Time.Truncate(span).Unix(), m.Reason}
+		all[k]++
+		if m.From == "" {
+			first[k]++
+		}
+	}
+	var parted []scrape.MoveCount
+	for _, c := range moved {
+		k := kind{c.Time.Unix(), c.Reason}
+		n := 0
+		switch {
+		case all[k] == first[k] && all[k] > 0:
+			n = c.Moves
+		case all[k] == c.Moves:
+			n = first[k]
+		}
+		if n > 0 {
+			parted = append(parted, scrape.MoveCount{Time: c.Time, Reason: firstOwner, Moves: n})
+		}
+		if c.Moves -= n; c.Moves > 0 {
+			parted = append(parted, c)
+		}
+	}
+	return parted
+}
+
+// Summary is what the picture shows, in words.
+func (s strip) Summary() string {
+	var what []string
+	if s.Changes > 0 {
+		what = append(what, plural(s.Changes, "change of owner", "changes of owner"))
+	}
+	if s.First > 0 {
+		what = append(what, plural(s.First, "first owner", "first owners"))
+	}
+	return strings.Join(what, " and ") + " in the last " + s.Span
+}
 
 // newStrip takes the shortest span that holds everything.
 func newStrip(moved []scrape.MoveCount, now time.Time) strip {
@@ -131,7 +184,11 @@ func newStrip(moved []scrape.MoveCount, now time.Time) strip {
 		}
 		byColumn[i][m.Reason] += m.Moves
 		totals[m.Reason] += int64(m.Moves)
-		s.Total += int64(m.Moves)
+		if m.Reason == firstOwner {
+			s.First += m.Moves
+		} else {
+			s.Changes += m.Moves
+		}
 	}
 	s.Totals = counts(totals)
 	sums := [stripColumns]int{}
@@ -154,7 +211,7 @@ func newColumn(i int, reasons map[string]int, most int, at time.Time) column {
 	y := float64(stripHigh)
 	for _, reason := range slices.Sorted(maps.Keys(reasons)) {
 		h := float64(reasons[reason]) / float64(most) * stripHigh
-		y -= h
+		y = max(y-h, 0) // sums may be a hair too large
 		c.Boxes = append(c.Boxes, box{reason, y, h})
 		c.Title += fmt.Sprintf(" %d %s", reasons[reason], reason)
 	}

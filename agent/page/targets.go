@@ -14,7 +14,9 @@ import (
 // targetRow is a target that a search has found.
 type targetRow struct {
 	scrape.Explanation
-	Link   string // the scrape URL, if a browser may open it
+	Link   string      // the scrape URL, if a browser may open it
+	Owned  []memberRow // by whom, the first of many
+	Others int         // owners
 	Few    []labels.Label
 	Hidden int // labels
 	Heirs  []heir
@@ -22,8 +24,11 @@ type targetRow struct {
 	Rest   int      // of the order
 }
 
-// heir is who takes over from an owner.
-type heir struct{ From, To string }
+// heir is who takes over from an owner; without a name, nobody.
+type heir struct {
+	From string
+	To   memberRow
+}
 
 const (
 	maxLabels = 30
@@ -31,10 +36,23 @@ const (
 	maxOwners = 6
 )
 
-func targetRows(found []scrape.Explanation) []targetRow {
+func targetRows(found []scrape.Explanation, members []memberRow) []targetRow {
+	known := map[string]memberRow{}
+	for _, m := range members {
+		known[m.Name] = m
+	}
+	member := func(name string) memberRow {
+		m := known[name]
+		m.Name = name
+		return m
+	}
 	var rows []targetRow
 	for _, e := range found {
 		r := targetRow{Explanation: e, Link: webURL(e.ScrapeURL)}
+		for _, name := range e.Owners[:min(maxOwners, len(e.Owners))] {
+			r.Owned = append(r.Owned, member(name))
+		}
+		r.Others = len(e.Owners) - len(r.Owned)
 		e.Labels.Range(func(l labels.Label) {
 			if len(r.Few) < maxLabels {
 				r.Few = append(r.Few, l)
@@ -44,7 +62,7 @@ func targetRows(found []scrape.Explanation) []targetRow {
 		})
 		for i, next := range e.Next {
 			if i < len(e.Owners) {
-				r.Heirs = append(r.Heirs, heir{e.Owners[i], next})
+				r.Heirs = append(r.Heirs, heir{e.Owners[i], member(next)})
 			}
 		}
 		r.First = e.Order[:min(maxOrder, len(e.Order))]
@@ -54,17 +72,16 @@ func targetRows(found []scrape.Explanation) []targetRow {
 	return rows
 }
 
-// Owned names the owners, the first of many.
-func (r targetRow) Owned() string {
-	names := make([]string, 0, len(r.Owners))
-	for _, name := range r.Owners {
-		names = append(names, shown(name))
-	}
-	return several(names, maxOwners)
-}
-
 // ID tells the target's details from others', so that they stay open when the page is brought up to date.
 func (r targetRow) ID() string { return r.Job + " " + r.ScrapeURL }
+
+// FoundBy is the source of the target's group. Those of static_configs have numbers alone.
+func (r targetRow) FoundBy() string {
+	if _, err := strconv.ParseUint(r.Discovery, 10, 64); err == nil {
+		return "static_configs"
+	}
+	return r.Discovery
+}
 
 // Waiting names the owners that are not yet known to scrape it.
 func (r targetRow) Waiting() string {

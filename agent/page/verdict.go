@@ -18,7 +18,7 @@ type verdict struct {
 type part struct {
 	Text string
 	Bad  bool
-	Off  bool // not configured
+	Off  bool // neither good nor bad
 }
 
 // Good tells whether nothing is wrong.
@@ -192,11 +192,18 @@ func (v *verdict) relay(m *Model) {
 		v.off("relay off")
 		return
 	}
-	var reasons []string
+	var reasons, idle []string
 	for _, r := range upstreamRows(m) {
-		if r.Trouble != "" {
+		switch {
+		case r.Trouble != "":
 			reasons = append(reasons, fmt.Sprintf("relay to %s: %s", shown(r.Name), r.Trouble))
+		case r.Idle:
+			idle = append(idle, shown(r.Name))
 		}
+	}
+	if len(reasons) == 0 && len(idle) > 0 {
+		v.off("nothing sent yet to " + several(idle, 2))
+		return
 	}
 	v.add(current("relay", reasons), reasons)
 }
