@@ -10,6 +10,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/go-kit/log/level"
+	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/ringside-project/ringside/agent"
 	"github.com/ringside-project/ringside/config"
@@ -67,5 +68,5 @@ func printFlushed(s uploader.Status, left bool, stdout io.Writer) {
 	if left {
 		verb = "does not hold"
 	}
-	fmt.Fprintf(stdout, "bucket %s: it %s all of this data directory\n", s.Bucket.Name, verb)
+	fmt.Fprintf(stdout, "bucket %s: it %s all of this data directory, whose labels are %s\n", s.Bucket.Name, verb, labels.FromMap(s.Labels))
 }

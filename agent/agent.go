@@ -121,13 +121,14 @@ func (a *Agent) newParts(cfg *config.Config, logger log.Logger, reg prometheus.R
 	}
 	a.outlives = outliving{
 		url: cfg.Prometheus.URL, dataDir: cfg.Prometheus.DataDir, wait: time.Duration(cfg.Uploader.ShutdownWait),
-		stopping: a.scrape.Stopping, logger: logger,
-	}
-	if scfg.RelayURL != "" {
-		a.outlives.flush = a.scrape.FlushTime
+		stopping: a.scrape.Stopping, upstreams: scfg.RelayURL != "", logger: logger,
 	}
 	if a.uploads, err = a.newUploads(cfg, log.With(logger, "component", "uploader"), reg); err != nil {
 		return err
+	}
+	a.outlives.locked = a.uploads.told.locked
+	if a.outlives.upstreams || a.uploads.flushes {
+		a.outlives.flush = a.scrape.FlushTime
 	}
 	// Last: as soon as the gossip is bound, others may hear of this member.
 	a.gossip, err = gossip.New(cfg.Cluster, log.With(logger, "component", "gossip"), reg)
@@ -251,6 +252,7 @@ func (a *Agent) leave(stop context.Context) error {
 	behind := leftBehind(report, err)
 	level.Info(a.logger).Log("msg", "hand-over ended", "targets", report.Targets, "unconfirmed", len(report.Unconfirmed),
 		"alone", report.Alone, "prometheus_gone", report.PrometheusGone, "took", time.Since(start).Round(time.Millisecond))
+	a.uploads.unique.leave(stop)
 	if err := a.gossip.Leave(leaveTimeout); err != nil {
 		level.Warn(a.logger).Log("msg", "good-bye not heard: the others will notice within seconds", "err", err)
 	}
@@ -258,17 +260,28 @@ func (a *Agent) leave(stop context.Context) error {
 }
 
 // outlive goes on taking what Prometheus sends while it stops, and carries to
-// the bucket what it has left. Only after that the relay is told to finish.
+// the bucket what it has left as soon as that is complete. Only after both the
+// relay is told to finish.
 func (a *Agent) outlive(stop context.Context) error {
 	level.Info(a.logger).Log("msg", "waiting for prometheus to go", "shutdown_wait", a.outlives.wait)
-	if gone := a.outlives.await(stop); !gone {
+	going := a.outlives.begin()
+	if !going.closed(stop) {
 		level.Info(a.logger).Log("msg", "prometheus goes on without this sidecar")
 		if a.uploads.flushes {
-			return fmt.Errorf("upload: Prometheus has not gone within uploader.shutdown_wait (%s): its head is not in the bucket", a.outlives.wait)
+			return fmt.Errorf("upload: Prometheus has not gone within %s: its head is not in the bucket", going.allowed())
 		}
 		return nil
 	}
-	return a.uploads.finish(stop)
+	taken := make(chan struct{})
+	go func() {
+		defer close(taken)
+		if !going.gone(stop) {
+			level.Info(a.logger).Log("msg", "prometheus is not waited for any longer")
+		}
+	}()
+	err := a.uploads.finish(stop)
+	<-taken
+	return err
 }
 
 // drainTimeout is how long a hand-over may take unless told otherwise.

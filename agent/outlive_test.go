@@ -14,28 +14,38 @@ import (
 )
 
 // TestOutlivePrometheus has a Prometheus do what one does when it stops, at
-// these times, and wants to know of each when it is waited for no longer.
+// these times, and wants to know of each when its head can be saved, and when
+// it is waited for no longer.
 func TestOutlivePrometheus(t *testing.T) {
 	const never, wait, minute = time.Hour, 30 * time.Second, time.Minute
+	type upTo struct {
+		done bool
+		at   time.Duration // and a second more, at most
+	}
 	for _, tc := range []struct {
 		name                string
 		says, unlock, close time.Duration // that it is stopping; of its data directory; of its port
-		flush               time.Duration // that it may take; 0: there is no upstream
-		gone                bool
-		min, max            time.Duration
+		flush               time.Duration // that it may take; 0: there is nothing to be taken or saved
+		closed, gone        upTo
+		more                func(*outliving)
 	}{
-		{"it goes on", never, never, never, minute, false, wait, wait},
-		{"it goes on without a lock", never, 0, never, minute, false, wait, wait},
-		{"it has gone", never, 0, 0, minute, true, 0, 0},
-		{"it goes at once", 0, time.Second, 2 * time.Second, minute, true, 2 * time.Second, 3 * time.Second},
-		{"it flushes", 0, time.Second, 55 * time.Second, minute, true, 55 * time.Second, 56 * time.Second},
-		{"it begins to stop late, and flushes", 29 * time.Second, never, never, minute, false, 94 * time.Second, 95 * time.Second},
-		{"it does not say that it is stopping, but lets go of its lock", never, 10 * time.Second, 65 * time.Second, minute, true, 65 * time.Second, 66 * time.Second},
-		{"it begins to stop too late", 31 * time.Second, 32 * time.Second, never, minute, false, wait, wait},
-		{"it never ends", 0, time.Second, never, minute, false, minute + flushGrace, minute + flushGrace + time.Second},
-		{"it never ends, and may flush for less than is waited for it", 0, time.Second, never, time.Second, false, wait, wait},
-		{"it flushes without an upstream", 0, time.Second, 20 * time.Second, 0, true, 20 * time.Second, 21 * time.Second},
-		{"it never ends, without an upstream", 0, time.Second, never, 0, false, wait, wait},
+		{"it goes on", never, never, never, minute, upTo{false, wait}, upTo{}, nil},
+		{"it goes on without a lock", never, 0, never, minute, upTo{false, wait}, upTo{}, lockless},
+		{"it has gone", never, 0, 0, minute, upTo{true, 0}, upTo{true, 0}, nil},
+		{"it goes at once", 0, time.Second, 2 * time.Second, minute, upTo{true, time.Second}, upTo{true, 2 * time.Second}, nil},
+		{"it flushes", 0, time.Second, 55 * time.Second, minute, upTo{true, time.Second}, upTo{true, 55 * time.Second}, nil},
+		{"it flushes, without a lock", 0, 0, 55 * time.Second, minute, upTo{true, 55 * time.Second}, upTo{true, 55 * time.Second}, lockless},
+		{"it has let go of its lock before", never, 0, 55 * time.Second, minute, upTo{true, 0}, upTo{true, 55 * time.Second}, nil},
+		{"it flushes, and has never told of its lock", 0, time.Second, 55 * time.Second, minute, upTo{true, 55 * time.Second}, upTo{true, 55 * time.Second}, lockless},
+		{"it begins to stop late, and flushes", 29 * time.Second, never, never, minute, upTo{false, 94 * time.Second}, upTo{}, nil},
+		{"it does not say that it is stopping, but lets go of its lock", never, 10 * time.Second, 65 * time.Second, minute, upTo{true, 10 * time.Second}, upTo{true, 65 * time.Second}, nil},
+		{"it begins to stop too late", 31 * time.Second, 32 * time.Second, never, minute, upTo{false, wait}, upTo{}, nil},
+		{"it never ends", 0, time.Second, never, minute, upTo{true, time.Second}, upTo{false, minute + flushGrace}, nil},
+		{"it never ends, and may flush for less than is waited for it", 0, time.Second, never, time.Second, upTo{true, time.Second}, upTo{false, wait}, nil},
+		{"it flushes to its own, without an upstream", 0, time.Second, 61 * time.Second, minute, upTo{true, time.Second}, upTo{false, wait}, alone},
+		{"the same without a lock", 0, 0, 61 * time.Second, minute, upTo{true, 61 * time.Second}, upTo{true, 61 * time.Second}, func(o *outliving) { lockless(o); alone(o) }},
+		{"it flushes with nothing to save", 0, time.Second, 20 * time.Second, 0, upTo{true, time.Second}, upTo{true, 20 * time.Second}, alone},
+		{"it never ends, with nothing to save", 0, time.Second, never, 0, upTo{true, time.Second}, upTo{false, wait}, alone},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -70,27 +80,47 @@ func TestOutlivePrometheus(t *testing.T) {
 				at(tc.unlock, lock.Release)
 				at(tc.close, listener.Close)
 				o := outliving{
-					url: "http://" + listener.Addr().String(), dataDir: dir, wait: wait, logger: log.NewNopLogger(),
+					url: "http://" + listener.Addr().String(), dataDir: dir, wait: wait, upstreams: true, logger: log.NewNopLogger(),
 					stopping: func(context.Context) bool { return past(tc.says) },
+					locked:   func() bool { return true },
 				}
 				if tc.flush > 0 {
 					o.flush = func() time.Duration { return tc.flush }
 				}
-				gone, took := o.await(t.Context()), time.Since(start)
-				if gone != tc.gone || took < tc.min || took > tc.max {
-					t.Errorf("gone: %v after %s; want %v after %s to %s", gone, took, tc.gone, tc.min, tc.max)
+				if tc.more != nil {
+					tc.more(&o)
+				}
+				d := o.begin()
+				want := func(what string, want upTo, got bool) {
+					t.Helper()
+					if took := time.Since(start); got != want.done || took < want.at || took > want.at+time.Second {
+						t.Errorf("%s: %v after %s; want %v after %s", what, got, took, want.done, want.at)
+					}
+				}
+				closed := d.closed(t.Context())
+				want("closed", tc.closed, closed)
+				if closed {
+					want("gone", tc.gone, d.gone(t.Context()))
 				}
 			})
 		})
 	}
 }
 
+// lockless is of a Prometheus that has not been seen to lock anything.
+func lockless(o *outliving) { o.locked = func() bool { return false } }
+
+// alone is of one that sends nothing of account through this sidecar.
+func alone(o *outliving) { o.upstreams = false }
+
 // TestOutlivingEnds wants the wait to end with the sidecar.
 func TestOutlivingEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	o := outliving{url: "http://127.0.0.1:1", dataDir: t.TempDir(), wait: time.Hour, stopping: func(context.Context) bool { return false }}
-	if o.await(ctx) {
+	lockless(&o)
+	d := o.begin()
+	if d.closed(ctx) || d.gone(ctx) {
 		t.Error("nobody could look whether Prometheus has gone")
 	}
 }

@@ -20,6 +20,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ringside-project/ringside/config"
+	"github.com/ringside-project/ringside/uploader"
+	"github.com/ringside-project/ringside/uploader/head"
 )
 
 const (
@@ -38,6 +40,7 @@ type told struct {
 	client  *http.Client
 	url     string
 	source  string // the prometheus.yml that people write
+	dataDir string
 	replica labels.Label
 	ready   func() bool // it is worth asking
 	logger  log.Logger
@@ -53,6 +56,7 @@ type telling struct {
 	external   labels.Labels
 	outOfOrder time.Duration     // storage.tsdb.out_of_order_time_window
 	flags      map[string]string // of its command line
+	locked     bool              // its data directory, as it says that it does
 }
 
 // blockList is which blocks Prometheus has. Nobody changes it.
@@ -67,7 +71,7 @@ func newTold(cfg *config.Config, ready func() bool, logger log.Logger) (*told, e
 		return nil, fmt.Errorf("prometheus.http_config: %w", err)
 	}
 	return &told{
-		client: client, url: strings.TrimRight(cfg.Prometheus.URL, "/"), source: cfg.Prometheus.ConfigFile,
+		client: client, url: strings.TrimRight(cfg.Prometheus.URL, "/"), source: cfg.Prometheus.ConfigFile, dataDir: cfg.Prometheus.DataDir,
 		replica: labels.Label{Name: cfg.ReplicaLabel, Value: cfg.Cluster.Node},
 		ready:   ready, logger: logger, start: time.Now(),
 	}, nil
@@ -112,6 +116,7 @@ func (t *told) ask(ctx context.Context) error {
 	if err := t.data(ctx, "/api/v1/status/flags", &next.flags); err != nil {
 		return err
 	}
+	next.locked = next.flags["storage.tsdb.no-lockfile"] != "true" && !head.Free(t.dataDir)
 	t.askBlocks(ctx)
 	t.now.Store(next)
 	return nil
@@ -189,8 +194,32 @@ func (t *told) labels() (labels.Labels, error) {
 	if err != nil {
 		return labels.EmptyLabels(), err
 	}
-	return a.external, nil
+	return a.external, t.asBefore(a.external)
 }
+
+// asBefore wants labels that only the source tells to be those under which blocks
+// of the data directory went to the bucket last: by default the replica label's
+// value is the name of the host, and this may be another one.
+func (t *told) asBefore(external labels.Labels) error {
+	kept, err := uploader.KeptLabels(t.dataDir)
+	if err != nil {
+		return fmt.Errorf("read the labels of before: %w", err)
+	}
+	if kept.IsEmpty() || labels.Equal(kept, external) {
+		return nil
+	}
+	mend := "global.external_labels in " + t.source
+	if was := kept.Get(t.replica.Name); was != "" && was != t.replica.Value {
+		mend = fmt.Sprintf("cluster.node: %s in ringside.yml", was)
+	}
+	return &otherLabels{fmt.Sprintf("what is in %s was uploaded under %s, and would be under %s now: set %s; or, if the new ones are right, remove %s/ringside/labels.json",
+		t.dataDir, kept, external, mend, t.dataDir)}
+}
+
+// otherLabels is the error for labels that are not those of before.
+type otherLabels struct{ text string }
+
+func (e *otherLabels) Error() string { return e.text }
 
 // written is what the source says, as this program understands it.
 func (t *told) written() (*telling, error) {
@@ -238,6 +267,12 @@ func (t *told) flags() map[string]string {
 		return a.flags
 	}
 	return nil
+}
+
+// locked tells whether Prometheus was seen to lock its data directory.
+func (t *told) locked() bool {
+	a := t.now.Load()
+	return a != nil && a.locked
 }
 
 // blocks are those that it has; nil: it does not tell, or has not for a while.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
@@ -13,20 +14,26 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ringside-project/ringside/config"
+	"github.com/ringside-project/ringside/gossip"
 	"github.com/ringside-project/ringside/scrape"
 	"github.com/ringside-project/ringside/uploader"
 	"github.com/ringside-project/ringside/uploader/head"
 )
 
-// stall is how long nothing may reach the bucket in the end before what is
-// left is left behind: several tries.
+// stall is how long the uploads may make no progress in the end before what is
+// left is left behind: several tries, and longer than one hangs.
 const stall = 2 * time.Minute
+
+// knownWithin is how long after its start a member knows the others, or that there
+// are none, at the latest.
+const knownWithin = 10 * time.Second
 
 // carrier is the uploader.
 type carrier interface {
 	Run(context.Context) error
 	Finish(context.Context) error
 	Status() uploader.Status
+	Progress() int64
 }
 
 // uploads carries blocks to the bucket while Prometheus is there, and what is
@@ -34,6 +41,7 @@ type carrier interface {
 type uploads struct {
 	carrier
 	told    *told
+	unique  *uniqueness
 	flushes bool // the head is to be in the bucket in the end
 	logger  log.Logger
 
@@ -90,14 +98,14 @@ func (u *uploads) carryRest(ctx context.Context) error {
 func (u *uploads) cancelStalled(ctx context.Context, cancel func()) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
-	moved, last := time.Now(), u.mark()
+	moved, last := time.Now(), u.Progress()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		if now := u.mark(); now != last || now.working {
+		if now := u.Progress(); now != last {
 			moved, last = time.Now(), now
 		}
 		if time.Since(moved) >= stall {
@@ -108,24 +116,43 @@ func (u *uploads) cancelStalled(ctx context.Context, cancel func()) {
 	}
 }
 
-// mark is how far the uploads are.
-type mark struct {
-	working bool // at the head or at a block that is read or merged, which come to an end by themselves
-	done    int  // blocks
-	bytes   int64
+// uniqueness is whether this member's name, and so its labels, are its own.
+type uniqueness struct {
+	snapshot func() *gossip.Snapshot
+	matters  bool                   // blocks are uploaded
+	left     atomic.Pointer[string] // what it was when this member left the gossip, which tells nothing new from then on
 }
 
-func (u *uploads) mark() mark {
-	st := u.Status()
-	m := mark{working: st.Flush.State == "running", done: len(st.Blocks)}
-	for _, b := range st.Blocks {
-		m.bytes += b.UploadedBytes
-		m.working = m.working || b.State == "uploading" && b.Reason != ""
-		if b.State == "uploaded" || b.State == "covered" || b.State == "merged" {
-			m.done++
+// conflict says why they may not be; empty: they are.
+func (u *uniqueness) conflict() string {
+	if at := u.left.Load(); at != nil {
+		return *at
+	}
+	s := u.snapshot()
+	if s.Conflict == "" && !s.Known {
+		return "the other members are not known yet"
+	}
+	return s.Conflict
+}
+
+// leave is for right before this member leaves the gossip. One that has just
+// started waits until it knows the others.
+func (u *uniqueness) leave(ctx context.Context) {
+	if !u.matters {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, knownWithin)
+	defer cancel()
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for !u.snapshot().Known && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-ticker.C:
 		}
 	}
-	return m
+	now := u.conflict()
+	u.left.Store(&now)
 }
 
 func (a *Agent) newUploads(cfg *config.Config, logger log.Logger, reg prometheus.Registerer) (*uploads, error) {
@@ -135,13 +162,15 @@ func (a *Agent) newUploads(cfg *config.Config, logger log.Logger, reg prometheus
 		return nil, err
 	}
 	o := uploaderOptions(cfg, t, logger)
-	o.Conflict = func() string { return a.snapshot.Load().Conflict }
+	unique := &uniqueness{snapshot: a.snapshot.Load, matters: cfg.Uploader.Enabled()}
+	o.Conflict = unique.conflict
 	o.PrometheusReady = ready
 	up, err := uploader.New(cfg.Uploader, o, logger, reg)
 	if err != nil {
 		return nil, err
 	}
 	u := newUploads(up, t, logger)
+	u.unique = unique
 	u.flushes = cfg.Uploader.Enabled() && cfg.Uploader.FlushOnShutdown
 	return u, nil
 }
@@ -175,6 +204,9 @@ func Flush(ctx context.Context, cfg *config.Config, blockDuration time.Duration,
 	o := uploaderOptions(cfg, t, logger)
 	if !cfg.Uploader.Enabled() {
 		return cutOnly(ctx, o, blockDuration)
+	}
+	if _, err := t.labels(); errors.As(err, new(*otherLabels)) {
+		return uploader.Status{}, fmt.Errorf("flush: %w", err)
 	}
 	o.PrometheusFlags = func() map[string]string {
 		d := blockDuration.String()

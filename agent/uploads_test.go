@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -11,16 +13,17 @@ import (
 
 	"github.com/go-kit/log"
 
+	"github.com/ringside-project/ringside/config"
+	"github.com/ringside-project/ringside/gossip"
 	"github.com/ringside-project/ringside/uploader"
+	"github.com/ringside-project/ringside/uploader/bucket"
 )
 
 // courier is an uploader that moves n times, a minute apart, in the end.
 type courier struct {
-	n       int
-	cutting bool // that is what it does, all the while
-	merging bool // the same
-	left    error
-	failed  error // of Run
+	n      int
+	left   error
+	failed error // of Run
 
 	moved   atomic.Int64
 	running atomic.Bool
@@ -54,16 +57,9 @@ func (c *courier) Finish(ctx context.Context) error {
 	return c.left
 }
 
-func (c *courier) Status() uploader.Status {
-	st := uploader.Status{Blocks: []uploader.BlockStatus{{UploadedBytes: c.moved.Load(), State: "uploading"}}}
-	if c.merging {
-		st.Blocks = []uploader.BlockStatus{{State: "uploading", Reason: "it is merged"}}
-	}
-	if c.cutting {
-		st.Blocks, st.Flush.State = nil, "running"
-	}
-	return st
-}
+func (c *courier) Status() uploader.Status { return uploader.Status{} }
+
+func (c *courier) Progress() int64 { return c.moved.Load() }
 
 // TestFinish has what is left carried after the passes have ended: for as long
 // as something moves, and not for long once nothing does.
@@ -76,8 +72,6 @@ func TestFinish(t *testing.T) {
 	}{
 		{"nothing is left", &courier{}, 0, ""},
 		{"it takes long", &courier{n: 30}, 30 * time.Minute, ""},
-		{"a head takes long", &courier{n: 30, cutting: true}, 30 * time.Minute, ""},
-		{"a merge takes long", &courier{n: 30, merging: true}, 30 * time.Minute, ""},
 		{"the bucket is down", &courier{left: errors.New("bucket down")}, stall, "bucket down"},
 		{"the bucket goes down", &courier{n: 3, left: errors.New("bucket down")}, 3*time.Minute + stall, "bucket down"},
 	} {
@@ -110,6 +104,63 @@ func TestFinish(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestUniqueness remembers what the gossip told when this member left it, and
+// waits for that to be known.
+func TestUniqueness(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var now atomic.Pointer[gossip.Snapshot]
+		now.Store(&gossip.Snapshot{})
+		want := func(u *uniqueness, what string) {
+			t.Helper()
+			if got := u.conflict(); got != what {
+				t.Errorf("%q; want %q", got, what)
+			}
+		}
+		unknown, early, later := uniqueness{snapshot: now.Load, matters: true}, uniqueness{snapshot: now.Load, matters: true}, uniqueness{snapshot: now.Load, matters: true}
+		want(&unknown, "the other members are not known yet")
+		unknown.leave(t.Context())
+		time.AfterFunc(time.Second, func() { now.Store(&gossip.Snapshot{Known: true}) })
+		early.leave(t.Context())
+		want(&early, "")
+		want(&later, "")
+		now.Store(&gossip.Snapshot{Known: true, Conflict: "10.0.0.7 says so too"})
+		later.leave(t.Context())
+		now.Store(&gossip.Snapshot{Known: true}) // as it expires
+		want(&later, "10.0.0.7 says so too")
+		want(&early, "")
+		want(&unknown, "the other members are not known yet")
+	})
+}
+
+// TestFlushElsewhere has a data directory flushed on a host of another name.
+func TestFlushElsewhere(t *testing.T) {
+	dir := t.TempDir()
+	cfg := config.Default
+	cfg.Prometheus.ConfigFile, cfg.Prometheus.DataDir = filepath.Join(dir, "prometheus.yml"), filepath.Join(dir, "data")
+	cfg.Uploader.Bucket = &bucket.Config{Type: "FILESYSTEM", Config: map[string]any{"directory": filepath.Join(dir, "bucket")}}
+	if err := os.Mkdir(cfg.Prometheus.DataDir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ node, region, want string }{
+		{"prometheus-0", "eu", ""},
+		{"rescue", "eu", `uploaded under {prometheus_replica="prometheus-0", region="eu"}, and would be under {prometheus_replica="rescue", region="eu"} now: set cluster.node: prometheus-0 in`},
+		{"prometheus-0", "us", "now: set global.external_labels in " + cfg.Prometheus.ConfigFile},
+		{"prometheus-0", "eu", ""},
+	} {
+		cfg.Cluster.Node = tc.node
+		if err := os.WriteFile(cfg.Prometheus.ConfigFile, []byte("global: {external_labels: {region: "+tc.region+"}}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		st, err := Flush(t.Context(), &cfg, 2*time.Hour, log.NewNopLogger())
+		if (err != nil) != (tc.want != "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s, %s: %v", tc.node, tc.region, err)
+		}
+		if err == nil && st.Labels["prometheus_replica"] != tc.node {
+			t.Errorf("labels %v", st.Labels)
+		}
 	}
 }
 

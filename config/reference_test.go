@@ -46,6 +46,9 @@ func documented(t *testing.T) map[string]string {
 func fields(t *testing.T, path string, v reflect.Value, leaf func(path string, v reflect.Value)) {
 	t.Helper()
 	for i := range v.NumField() {
+		if !v.Type().Field(i).IsExported() {
+			continue
+		}
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
 		if name == "" || name == "-" {
 			t.Errorf("%s.%s has no name in YAML", v.Type(), v.Type().Field(i).Name)

@@ -108,16 +108,6 @@ func (u *uploading) tear(p *Pair, random *rand.Rand) (segment string, offset, en
 	return filepath.Join("data", "wal", filepath.Base(path)), offset, end
 }
 
-// copied copies what the pair's Prometheus has left to a directory of its own.
-func (u *uploading) copied(p *Pair, name string) (dir string) {
-	u.Helper()
-	dir = u.beside(name)
-	if err := os.CopyFS(filepath.Join(dir, "data"), os.DirFS(filepath.Join(p.Dir, "data"))); err != nil {
-		u.Fatal(err)
-	}
-	return dir
-}
-
 // recovered is what a real Prometheus finds in dir, torn as it is.
 func (u *uploading) recovered(p *Pair, dir string) stored {
 	u.Helper()

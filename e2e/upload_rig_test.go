@@ -185,6 +185,16 @@ func (u *uploading) left(p *Pair, dir string) (all, raw stored) {
 	return all, raw
 }
 
+// copied copies what the pair's Prometheus has left to a directory of its own.
+func (u *uploading) copied(p *Pair, name string) (dir string) {
+	u.Helper()
+	dir = u.beside(name)
+	if err := os.CopyFS(filepath.Join(dir, "data"), os.DirFS(filepath.Join(p.Dir, "data"))); err != nil {
+		u.Fatal(err)
+	}
+	return dir
+}
+
 // add adds the samples of other to s.
 func (s stored) add(other stored) {
 	for series, samples := range other {
@@ -241,11 +251,40 @@ func (u *uploading) end(pairs ...*Pair) time.Duration {
 	for _, p := range pairs {
 		units = append(units, p.Sidecar, p.Prometheus)
 	}
+	u.tell(syscall.SIGTERM, units...)
+	u.ended(units...)
+	return time.Since(began)
+}
+
+// endWitnessed is end for one pair whose sidecar stands still until Prometheus has
+// ended: it returns a copy of what that one has left, before anything was done to
+// it, too.
+func (u *uploading) endWitnessed(p *Pair) (dir string, took time.Duration) {
+	u.Helper()
+	u.tell(syscall.SIGTERM, p.Sidecar)
+	u.tell(syscall.SIGSTOP, p.Sidecar)
+	u.tell(syscall.SIGTERM, p.Prometheus)
+	u.ended(p.Prometheus)
+	dir = u.copied(p, "witness")
+	began := time.Now()
+	u.tell(syscall.SIGCONT, p.Sidecar)
+	u.ended(p.Sidecar)
+	return dir, time.Since(began)
+}
+
+// tell sends a signal to each of units.
+func (u *uploading) tell(s syscall.Signal, units ...*Unit) {
+	u.Helper()
 	for _, unit := range units {
-		if err := unit.Signal(syscall.SIGTERM); err != nil {
+		if err := unit.Signal(s); err != nil {
 			u.Fatal(err)
 		}
 	}
+}
+
+// ended waits until units have ended well.
+func (u *uploading) ended(units ...*Unit) {
+	u.Helper()
 	ctx, cancel := context.WithTimeoutCause(u.Context(), 40*time.Second, errors.New("40 seconds are over"))
 	defer cancel()
 	for _, unit := range units {
@@ -253,7 +292,6 @@ func (u *uploading) end(pairs ...*Pair) time.Duration {
 			u.Fatal(err)
 		}
 	}
-	return time.Since(began)
 }
 
 // holds fails the test unless the bucket is sound, its blocks have as many samples

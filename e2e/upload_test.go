@@ -13,7 +13,7 @@ import (
 const enough = 20_000
 
 // Both programs of a pair are told to end at once, under load: what Prometheus has
-// committed is in the bucket.
+// committed is in the bucket, by a copy from before the sidecar has done anything.
 func TestUploadFilesystem(t *testing.T) {
 	t.Parallel()
 	uploadsAtTheEnd(t, (*rig).filesystem)
@@ -27,16 +27,51 @@ func TestUploadS3(t *testing.T) {
 func uploadsAtTheEnd(t *testing.T, bucket func(*rig) string) {
 	u := newUploading(t, 1, bucket)
 	pair := u.Pairs[0]
+	// The sidecar stands still, and does not take the feedback.
+	pair.Prometheus.Command.Args = append(pair.Prometheus.Command.Args, "--storage.remote.flush-deadline=1s")
 	u.up(pair)
 	u.disordered(pair)
 	before := u.loaded(pair, enough)
-	took := u.end(pair)
-	left, raw := u.left(pair, pair.Dir)
+	witness, took := u.endWitnessed(pair)
+	left, raw := u.left(pair, witness)
 	u.kept(before, left)
 	blocks := u.holds(left, raw.count())
 	u.compacts()
-	u.measured("all %d samples of %d series are there, once, in %d blocks, %d of them committed a moment before the signal; both programs were gone %s after it",
+	u.measured("all %d samples of %d series are there, once, in %d blocks, %d of them committed a moment before the signal; the sidecar was gone %s after Prometheus",
 		raw.count(), len(left), blocks, before.count(), took.Round(10*time.Millisecond))
+}
+
+// A receiver of the user's own is down: Prometheus, told to end, waits for it for as
+// long as its flush deadline says, and for longer than shutdown_wait. Its head is in
+// the bucket all the same.
+func TestUploadDeadRemote(t *testing.T) {
+	t.Parallel()
+	u := newUploading(t, 1, (*rig).filesystem)
+	pair := u.Pairs[0]
+	source, err := os.ReadFile(pair.source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := u.WriteFile("prometheus.yml", string(source)+"remote_write: [{url: 'http://127.0.0.1:1/'}]\n"); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(pair.Dir, "ringside.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pair.WriteFile("ringside.yml", strings.Replace(string(text), "uploader:\n", "uploader:\n  shutdown_wait: 2s\n", 1)); err != nil {
+		t.Fatal(err)
+	}
+	const deadline = 8 * time.Second
+	pair.Prometheus.Command.Args = append(pair.Prometheus.Command.Args, "--storage.remote.flush-deadline="+deadline.String())
+	u.up(pair)
+	before := u.loaded(pair, enough/4)
+	if took := u.end(pair); took < deadline {
+		t.Errorf("Prometheus has gone after %s, and cannot have waited for its receiver", took)
+	}
+	left, raw := u.left(pair, pair.Dir)
+	u.kept(before, left)
+	u.holds(left, raw.count())
 }
 
 // Both programs of a pair are killed under load. By hand its head goes to the

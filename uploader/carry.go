@@ -35,6 +35,7 @@ func (e *engine) upload(ctx context.Context, j *job, b *block.Block, to place) (
 	defer stop()
 	err = e.shipper.Upload(ctx, b.Dir, meta, func(n int64) {
 		j.sent.Add(n)
+		j.pace.step(n)
 		e.metrics.bytes.Add(float64(n))
 	})
 	if err != nil {

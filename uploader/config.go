@@ -22,6 +22,8 @@ type Config struct {
 	FlushOnShutdown bool           `yaml:"flush_on_shutdown"`       // cut the head into blocks when Prometheus has gone
 	ShutdownWait    model.Duration `yaml:"shutdown_wait"`           // how long to wait for Prometheus to have gone
 	AllowUnreadable bool           `yaml:"allow_unreadable_chunks"` // upload chunks that released versions of Thanos cannot decode
+
+	dir string // where relative paths start, in BucketFile too
 }
 
 // DefaultConfig holds the values of fields that the user leaves out.
@@ -36,7 +38,7 @@ func (c *Config) UnmarshalYAML(unmarshal func(any) error) error {
 
 // SetDirectory makes relative paths start at dir.
 func (c *Config) SetDirectory(dir string) {
-	c.BucketFile = config.JoinDir(dir, c.BucketFile)
+	c.dir, c.BucketFile = dir, config.JoinDir(dir, c.BucketFile)
 	setDirectory(c.Bucket, dir)
 }
 
@@ -100,5 +102,6 @@ func (c *Config) bucket() (b *bucket.Config, field string, err error) {
 	if b, err = bucket.Read(c.BucketFile); err != nil {
 		return nil, "", fmt.Errorf("%s%w", field, err)
 	}
+	setDirectory(b, c.dir)
 	return b, field + c.BucketFile + ": ", nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-kit/log"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ringside-project/ringside/uploader"
@@ -54,13 +55,33 @@ func TestConfig(t *testing.T) {
 	}
 }
 
+// TestRelativeDirectory has it start where ringside.yml is, wherever it is written.
 func TestRelativeDirectory(t *testing.T) {
-	var c uploader.Config
-	if err := yaml.Unmarshal([]byte("bucket: {type: FILESYSTEM, config: {directory: blocks}}"), &c); err != nil {
-		t.Fatal(err)
-	}
-	c.SetDirectory("/etc/ringside")
-	if got := c.Bucket.Config["directory"]; got != "/etc/ringside/blocks" {
-		t.Errorf("directory %v, want /etc/ringside/blocks", got)
+	for _, text := range []string{
+		"bucket: {type: FILESYSTEM, config: {directory: blocks}}",
+		"bucket_file: secret/bucket.yml",
+	} {
+		dir := t.TempDir()
+		if err := os.Mkdir(filepath.Join(dir, "secret"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "secret/bucket.yml"), []byte("type: FILESYSTEM\nconfig: {directory: blocks}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var c uploader.Config
+		if err := yaml.Unmarshal([]byte(text), &c); err != nil {
+			t.Fatal(err)
+		}
+		c.SetDirectory(dir)
+		bkt, err := c.OpenBucket(log.NewNopLogger())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := bkt.Upload(t.Context(), "x", strings.NewReader("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "blocks", "x")); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }

@@ -34,9 +34,11 @@ type engine struct {
 	done     *shipped
 	guard    guard
 	external labels.Labels
+	kept     labels.Labels // of those, what was noted
 	plan     plan.Plan
 
 	view     *view // nil: the bucket has not been read yet
+	learnt   *view // what a look that failed has read; nil: nothing
 	asked    bool  // for what the list says that it has
 	own      []plan.Remote
 	checked  map[ulid.ULID]bool   // read through, and fit
@@ -47,6 +49,7 @@ type engine struct {
 	jobs     map[string]*job
 	results  chan result
 	troubles map[string]*trouble // of jobs that failed
+	repeated map[string]int64    // of jobs without blocks, which are done now and then: the steps of the longest
 	probed   bool
 
 	closed     bool // Prometheus has gone and its head is in blocks
@@ -69,8 +72,10 @@ type bucketStatus struct {
 
 // trouble is what is known of a job that failed.
 type trouble struct {
+	blocks   []ulid.ULID // that are not up because of it
 	attempts int
 	next     time.Time
+	steps    int64 // of the attempt that got furthest
 	err      error
 	wait     *backoff.ExponentialBackOff
 }
@@ -80,7 +85,7 @@ func newEngine(u *Uploader, done *shipped) *engine {
 	return &engine{
 		Uploader: u, staging: s, here: inventory{staging: s}, done: done, guard: guard{opts: &u.opts},
 		checked: map[ulid.ULID]bool{}, unfit: map[ulid.ULID]string{}, mergedIn: map[ulid.ULID]bool{}, refused: map[ulid.ULID]bool{},
-		jobs: map[string]*job{}, results: make(chan result), troubles: map[string]*trouble{},
+		jobs: map[string]*job{}, results: make(chan result), troubles: map[string]*trouble{}, repeated: map[string]int64{},
 	}
 }
 
@@ -151,6 +156,7 @@ func (e *engine) pass(ctx context.Context) {
 		e.plan = plan.Make(in)
 	}
 	e.settle()
+	e.keepLabels()
 	e.forget(now)
 	e.start(ctx, now)
 	e.publish(now)
@@ -226,11 +232,11 @@ func (e *engine) labelsOf(f *found) map[string]string {
 	return e.external.Map()
 }
 
-// fail notes a failure, to be tried again after a while.
-func (e *engine) fail(what string, err error) {
+// fail notes a failure, to be tried again after a while, and which blocks wait for that.
+func (e *engine) fail(what string, err error, blocks ...ulid.ULID) *trouble {
 	t := e.troubles[what]
 	if t == nil {
-		t = &trouble{wait: backoff.NewExponentialBackOff()}
+		t = &trouble{blocks: blocks, wait: backoff.NewExponentialBackOff()}
 		t.wait.InitialInterval, t.wait.MaxInterval, t.wait.Multiplier = 5*time.Second, longestWait, 2
 		if e.finishing {
 			t.wait.MaxInterval = longestWaitInTheEnd
@@ -242,6 +248,7 @@ func (e *engine) fail(what string, err error) {
 	wait := t.wait.NextBackOff()
 	t.next = time.Now().Add(wait)
 	level.Warn(e.logger).Log("msg", "failed, to be tried again", "err", err, "attempts", t.attempts, "wait", wait.Round(time.Millisecond))
+	return t
 }
 
 // may tells whether a job that failed may be tried again.

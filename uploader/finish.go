@@ -112,7 +112,7 @@ func (u *Uploader) flushHead(ctx context.Context) error {
 	u.flush.Store(&FlushStatus{State: flushRunning, Blocks: []string{}})
 	level.Info(u.logger).Log("msg", "cutting the head into blocks")
 	told := start
-	report, err := u.cut(ctx, u.opts.DataDir, head.Options{
+	o := head.Options{
 		BlockDuration: u.opts.blockRange(),
 		Progress: func(p head.Progress) {
 			u.flush.Store(&FlushStatus{State: flushRunning, Samples: p.Samples, Blocks: []string{}})
@@ -121,7 +121,12 @@ func (u *Uploader) flushHead(ctx context.Context) error {
 				level.Info(u.logger).Log("msg", "cutting the head into blocks", "step", p.Step, "done", p.Done, "total", p.Total, "samples", p.Samples)
 			}
 		},
-	}, u.opts.Slog)
+	}
+	var (
+		report head.Report
+		err    error
+	)
+	(&pace{total: &u.steps}).during(func() { report, err = u.cut(ctx, u.opts.DataDir, o, u.opts.Slog) })
 	st := &FlushStatus{State: flushDone, Samples: report.Samples, Blocks: []string{}}
 	for _, id := range report.Blocks {
 		st.Blocks = append(st.Blocks, id.String())

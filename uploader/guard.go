@@ -77,7 +77,7 @@ func (g *guard) hold(blocks map[ulid.ULID]*found, now time.Time) (external label
 		return external, "there are no external labels: give global.external_labels in prometheus.yml; without them nobody can tell whose blocks these are"
 	}
 	if conflict := g.opts.Conflict(); conflict != "" {
-		return external, "the labels " + external.String() + " are not this member's alone: " + conflict
+		return external, "the labels " + external.String() + " may not be this member's alone: " + conflict
 	}
 	if !g.strange.IsZero() {
 		return external, g.anothers().Error()
@@ -144,6 +144,22 @@ func (o *Options) blockRange() time.Duration {
 	return time.Duration(d)
 }
 
+// shippedThere is the path of the list of uploaded blocks for Prometheus, which may
+// have another working directory, or other mounts.
+func (o *Options) shippedThere() string {
+	return filepath.Join(o.flag("storage.tsdb.path"), shippedName)
+}
+
+// delays tells whether Prometheus reads the list of uploaded blocks. A file that is
+// not there does not keep it from compacting.
+func (o *Options) delays() bool {
+	path := filepath.Clean(o.flag("storage.tsdb.delay-compact-file.path"))
+	if there := o.shippedThere(); filepath.IsAbs(path) == filepath.IsAbs(there) {
+		return path == there
+	}
+	return path == filepath.Join(o.DataDir, shippedName) // that both have a directory by one name is likely
+}
+
 // warnings says what of Prometheus's command line stands in the way of uploads.
 func (o *Options) warnings() []string {
 	warnings := []string{}
@@ -152,9 +168,9 @@ func (o *Options) warnings() []string {
 		return warnings
 	}
 	compacts := flags["storage.tsdb.min-block-duration"] != flags["storage.tsdb.max-block-duration"]
-	if compacts && filepath.Base(flags["storage.tsdb.delay-compact-file.path"]) != shippedName {
+	if compacts && !o.delays() {
 		warnings = append(warnings, fmt.Sprintf("Prometheus may compact blocks before they are uploaded: start it with --storage.tsdb.delay-compact-file.path=%s",
-			filepath.Join(o.DataDir, shippedName)))
+			o.shippedThere()))
 	}
 	if o.lockless() {
 		warnings = append(warnings, "Prometheus takes no lock: if it goes and this sidecar stays, its head is not flushed, for it could come back meanwhile. "+

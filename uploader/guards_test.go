@@ -20,7 +20,7 @@ func TestGuards(t *testing.T) {
 		change func(*Uploader)
 		want   string
 	}{
-		"conflict":                 {func(u *Uploader) { u.opts.Conflict = func() string { return "10.0.0.7 says so too" } }, "are not this member's alone: 10.0.0.7 says so too"},
+		"conflict":                 {func(u *Uploader) { u.opts.Conflict = func() string { return "10.0.0.7 says so too" } }, "may not be this member's alone: 10.0.0.7 says so too"},
 		"another's data directory": {func(u *Uploader) { u.opts.PrometheusFlags = func() map[string]string { return nil } }, "is not the one of the Prometheus beside this sidecar"},
 		"another's blocks": {func(u *Uploader) {
 			u.opts.PrometheusBlocks = func() map[string]bool { return map[string]bool{"01JZZZZZZZ0000000000000000": true} }

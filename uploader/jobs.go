@@ -1,6 +1,7 @@
 package uploader
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,12 +23,19 @@ type job struct {
 	what   string
 	blocks []ulid.ULID // that it reads
 	span   plan.Span
+	pace   pace
 	sent   atomic.Int64
 	doing  atomic.Pointer[string] // what comes before the upload itself; nil: nothing
 }
 
 // does notes what the job is at; empty: at the upload itself.
 func (j *job) does(what string) { j.doing.Store(&what) }
+
+// alone has the job do what comes before the upload itself, without the bucket.
+func (j *job) alone(what string, work func()) {
+	j.does(what)
+	j.pace.during(work)
+}
 
 // result is how a job ended. What it has found out, then does, even where it
 // failed in the end, to the engine.
@@ -44,8 +52,12 @@ func (e *engine) launch(ctx context.Context, j *job, run func(context.Context) (
 		return
 	}
 	e.jobs[j.what] = j
+	j.pace.total, j.pace.before = &e.steps, e.repeated[j.what]
+	if t := e.troubles[j.what]; t != nil && t.attempts >= freeTries {
+		j.pace.before = max(j.pace.before, t.steps)
+	}
 	go func() {
-		then, err := run(ctx)
+		then, err := run(paced(ctx, &j.pace))
 		e.results <- result{job: j, err: err, stopped: err != nil && ctx.Err() != nil, then: then}
 	}()
 }
@@ -59,9 +71,13 @@ func (e *engine) take(r result) {
 	switch {
 	case r.err == nil:
 		delete(e.troubles, r.job.what)
+		if len(r.job.blocks) == 0 {
+			e.repeated[r.job.what] = max(e.repeated[r.job.what], r.job.pace.steps.Load())
+		}
 	case r.stopped:
 	default:
-		e.fail(r.job.what, r.err)
+		t := e.fail(r.job.what, r.err, r.job.blocks...)
+		t.steps = max(t.steps, r.job.pace.steps.Load())
 		if len(r.job.blocks) > 0 {
 			e.count(outcomeFailed)
 		}
@@ -87,7 +103,7 @@ func (e *engine) start(ctx context.Context, now time.Time) {
 	}
 	first := !e.asked && (e.probed || e.finishing || !e.cfg.Probe)
 	if !fresh && (len(due) > 0 || e.unread && (e.anyHeld() || first)) {
-		old := e.view
+		old := cmp.Or(e.learnt, e.view)
 		e.launch(ctx, &job{what: "look"}, func(ctx context.Context) (func(), error) { return e.look(ctx, old, w) })
 	}
 	if fresh && !e.unread {
@@ -147,8 +163,11 @@ func (e *engine) look(ctx context.Context, old *view, w wants) (func(), error) {
 	next, err := look(ctx, e.bucket, old, w)
 	return func() {
 		e.answered(err)
+		if next != nil {
+			e.learnt = next
+		}
 		if err == nil {
-			e.view = next
+			e.view, e.learnt = next, nil
 			e.believe(next)
 		}
 	}, err
@@ -233,8 +252,11 @@ func (e *engine) carry(ctx context.Context, up plan.Upload) {
 	}
 	external := e.labelsOf(e.here.blocks[up.Blocks[0]]) // those of all of them
 	e.launch(ctx, j, func(ctx context.Context) (func(), error) {
-		j.does("it is read through")
-		unfit, err := e.check(ctx, unchecked)
+		var (
+			unfit map[ulid.ULID]string
+			err   error
+		)
+		j.alone("it is read through", func() { unfit, err = e.check(ctx, unchecked) })
 		learn := func() {
 			for id, reason := range unfit {
 				if reason == "" {
@@ -247,13 +269,12 @@ func (e *engine) carry(ctx context.Context, up plan.Upload) {
 		if err != nil || learnt(unfit) {
 			return learn, wrap(j, err)
 		}
-		then, err := func() (func(), error) {
-			if up.AsIs {
-				return e.upload(ctx, j, parts[0], place{external, up.Replaces})
-			}
-			j.does("it is merged with what overlaps it")
-			return e.merge(ctx, up, parts, external)
-		}()
+		var then func()
+		if up.AsIs {
+			then, err = e.upload(ctx, j, parts[0], place{external, up.Replaces})
+		} else {
+			j.alone("it is merged with what overlaps it", func() { then, err = e.merge(ctx, up, parts, external) })
+		}
 		return func() { learn(); then() }, wrap(j, err)
 	})
 }

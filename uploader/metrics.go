@@ -24,6 +24,7 @@ type metrics struct {
 	duration      prometheus.Histogram
 	refused       prometheus.Gauge
 	held          prometheus.Gauge
+	warnings      prometheus.Gauge
 	enabled       prometheus.Gauge
 	reachable     prometheus.Gauge
 	flushSamples  prometheus.Counter
@@ -64,6 +65,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		held: f.NewGauge(prometheus.GaugeOpts{
 			Name: "ringside_upload_held",
 			Help: "Whether nothing may be uploaded at all; the status says why.",
+		}),
+		warnings: f.NewGauge(prometheus.GaugeOpts{
+			Name: "ringside_upload_warnings",
+			Help: "What of Prometheus's command line stands in the way of uploads; the status says what.",
 		}),
 		enabled: f.NewGauge(prometheus.GaugeOpts{
 			Name: "ringside_upload_enabled",

@@ -45,6 +45,7 @@ func (e *engine) publish(now time.Time) {
 	e.metrics.tell(st.Blocks)
 	e.metrics.refused.Set(float64(refused))
 	e.metrics.lag.Set(st.LagSeconds)
+	e.metrics.warnings.Set(float64(len(st.Warnings)))
 	e.metrics.held.Set(0)
 	if st.Held != "" {
 		e.metrics.held.Set(1)
@@ -141,13 +142,13 @@ func (e *engine) state(id ulid.ULID, v plan.Verdict) string {
 	return stateWaiting
 }
 
-// troubleOf is the failure of a block's staging or upload, if there is one.
-func (e *engine) troubleOf(id ulid.ULID) *trouble {
-	name := id.String()
-	for what, t := range e.troubles {
-		if strings.Contains(what, name) {
-			return t
+// troubleOf is the failure of a block's staging, merge or upload, if there is one:
+// of several, the one that is tried next.
+func (e *engine) troubleOf(id ulid.ULID) (of *trouble) {
+	for _, t := range e.troubles {
+		if slices.Contains(t.blocks, id) && (of == nil || t.next.Before(of.next)) {
+			of = t
 		}
 	}
-	return nil
+	return of
 }

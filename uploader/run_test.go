@@ -3,6 +3,7 @@ package uploader
 import (
 	"context"
 	"errors"
+	"maps"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -134,22 +135,74 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+// TestCompactionWarning has Prometheus tell how it runs. Paths are its own: it may
+// have another working directory, and other mounts.
 func TestCompactionWarning(t *testing.T) {
+	dir := t.TempDir()
 	for _, tc := range []struct {
-		flags map[string]string
-		warns bool
+		max, path, delay string
+		warns            bool
 	}{
-		{nil, false},
-		{map[string]string{"storage.tsdb.min-block-duration": "2h", "storage.tsdb.max-block-duration": "2h"}, false},
-		{map[string]string{"storage.tsdb.min-block-duration": "2h", "storage.tsdb.max-block-duration": "0s"}, true},
-		{map[string]string{"storage.tsdb.min-block-duration": "2h", "storage.tsdb.max-block-duration": "0s", "storage.tsdb.delay-compact-file.path": "/prometheus/thanos.shipper.json"}, false},
-		{map[string]string{"storage.tsdb.min-block-duration": "2h", "storage.tsdb.max-block-duration": "1d", "storage.tsdb.delay-compact-file.path": "/prometheus/other.json"}, true},
+		{"2h", "/prometheus", "", false},
+		{"0s", "/prometheus", "", true},
+		{"0s", "/prometheus/", "/prometheus/thanos.shipper.json", false},
+		{"1d", "/prometheus", "/prometheus/other.json", true},
+		{"1d", "/prometheus", "/other/thanos.shipper.json", true},
+		{"1d", "/prometheus", dir + "/thanos.shipper.json", true},
+		{"1d", "data", "./data/thanos.shipper.json", false},
+		{"1d", "data/", "thanos.shipper.json", true},
+		{"1d", "data", dir + "/thanos.shipper.json", false},
+		{"1d", "data", "/other/thanos.shipper.json", true},
 	} {
-		u := made(t, t.TempDir(), objstore.NewInMemBucket(), func(u *Uploader) {
-			u.opts.PrometheusFlags = func() map[string]string { return tc.flags }
+		flags := map[string]string{
+			"storage.tsdb.min-block-duration": "2h", "storage.tsdb.max-block-duration": tc.max,
+			"storage.tsdb.path": tc.path, "storage.tsdb.delay-compact-file.path": tc.delay,
+		}
+		u := made(t, dir, objstore.NewInMemBucket(), func(u *Uploader) {
+			u.opts.PrometheusFlags = func() map[string]string { return flags }
 		})
-		if got := u.Status().Warnings; (len(got) > 0) != tc.warns || tc.warns && !strings.Contains(got[0], "--storage.tsdb.delay-compact-file.path=") {
-			t.Errorf("%v: %q", tc.flags, got)
+		want := "--storage.tsdb.delay-compact-file.path=" + filepath.Join(tc.path, "thanos.shipper.json")
+		if got := u.Status().Warnings; (len(got) > 0) != tc.warns || tc.warns && !strings.HasSuffix(got[0], want) {
+			t.Errorf("%v: %q", tc, got)
+		}
+		if n := testutil.ToFloat64(u.metrics.warnings); (n > 0) != tc.warns {
+			t.Errorf("%v: %v warnings", tc, n)
+		}
+	}
+	u := made(t, dir, objstore.NewInMemBucket(), func(u *Uploader) {
+		u.opts.PrometheusFlags = func() map[string]string { return nil }
+	})
+	if got := u.Status().Warnings; len(got) > 0 {
+		t.Errorf("nothing is known: %q", got)
+	}
+}
+
+// TestNewWithoutNetwork starts with a bucket that cannot be reached, whatever has to
+// be done before it can be used.
+func TestNewWithoutNetwork(t *testing.T) {
+	for _, more := range []map[string]any{nil, {"storage_create_container": true}} {
+		cfg := DefaultConfig
+		cfg.Bucket = &bucket.Config{Type: "AZURE", Config: map[string]any{
+			"storage_account": "a", "container": "c", "storage_connection_string": "AccountName=a;AccountKey=a2V5;BlobEndpoint=http://127.0.0.1:1/a",
+			"pipeline_config": map[string]any{"max_tries": 1, "retry_delay": "1ms", "max_retry_delay": "1ms"},
+		}}
+		maps.Copy(cfg.Bucket.Config, more)
+		u, err := New(cfg, Options{
+			DataDir: t.TempDir(), Labels: func() (labels.Labels, error) { return labels.FromStrings("cluster", "test"), nil },
+		}, log.NewNopLogger(), prometheus.NewRegistry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- u.Run(ctx) }()
+		await(t, func() bool { return u.Status().Bucket.Error != "" })
+		if st := u.Status().Bucket; st.Reachable || st.Name != "c" || !strings.Contains(st.Error, "connection refused") {
+			t.Errorf("%+v", st)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
 	}
 }

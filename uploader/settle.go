@@ -29,7 +29,7 @@ func (e *engine) stage(now time.Time) (news bool) {
 		switch err := e.staging.add(f.Block, e.external); {
 		case errors.Is(err, fs.ErrNotExist): // Prometheus has just removed it
 		case err != nil:
-			e.fail(what, err)
+			e.fail(what, err, id)
 		default:
 			news = true
 			delete(e.troubles, what)

@@ -38,7 +38,7 @@ type Options struct {
 	Labels func() (labels.Labels, error)
 	// OutOfOrderWindow is storage.tsdb.out_of_order_time_window.
 	OutOfOrderWindow func() time.Duration
-	// Conflict says why the labels are not unique in the cluster; empty: they are.
+	// Conflict says why the labels are not known to be unique in the cluster; empty: they are.
 	Conflict func() string
 	// PrometheusReady tells whether the Prometheus beside answers that it is.
 	PrometheusReady func() bool
@@ -84,6 +84,7 @@ type Uploader struct {
 	engine  *engine
 	status  atomic.Pointer[Status]      // but for Flush
 	flush   atomic.Pointer[FlushStatus] // of the last flush
+	steps   atomic.Int64                // Progress
 	release func()                      // gives the staging back
 
 	// cut flushes the head; the tests have their own.
@@ -113,7 +114,8 @@ func New(cfg Config, o Options, logger log.Logger, reg prometheus.Registerer) (*
 
 // prepare makes u ready to run with the bucket.
 func (u *Uploader) prepare(bkt objstore.Bucket) error {
-	u.bucket, u.shipper = bkt, ship.New(bkt, filesAtOnce)
+	u.bucket = &stepping{bkt}
+	u.shipper = ship.New(u.bucket, filesAtOnce)
 	u.metrics.enabled.Set(1)
 	if err := os.MkdirAll(u.opts.DataDir, 0o777); err != nil {
 		return fmt.Errorf("prometheus.data_dir: %w", explain(err))

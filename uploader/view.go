@@ -30,7 +30,9 @@ type wants struct {
 }
 
 // look lists the bucket and reads the meta.json of each block that old does not
-// know. Blocks without one do not count; they are looked at again next time.
+// know. Blocks without one do not count; they are looked at again next time. With
+// an error the view is what has been learnt until then, for the next look to go on
+// from, and nil if that is nothing.
 func look(ctx context.Context, bkt objstore.BucketReader, old *view, w wants) (*view, error) {
 	next := &view{at: time.Now(), wanted: w.labels, seen: map[ulid.ULID]bool{}, remote: map[ulid.ULID]plan.Remote{}}
 	ids, err := ship.Blocks(ctx, bkt)
@@ -62,10 +64,7 @@ func look(ctx context.Context, bkt objstore.BucketReader, old *view, w wants) (*
 			next.remote[e.ID] = r
 		}
 	})
-	if err != nil {
-		return nil, err
-	}
-	return next, nil
+	return next, err
 }
 
 func (w wants) any(ids []ulid.ULID) bool {

@@ -1,7 +1,8 @@
 // Package bucket opens the object storage that a user names: any provider of
-// thanos-io/objstore. It changes three things about them: no error and no log
+// thanos-io/objstore. It changes a few things about them: no error and no log
 // line shows a secret of the configuration, what is put into a FILESYSTEM
-// bucket appears whole or not at all, and parts go to S3 in parallel.
+// bucket appears whole or not at all, and parts go to S3 in parallel. And it opens
+// without the network: one that is down is no reason not to start.
 package bucket
 
 import (
@@ -73,29 +74,45 @@ func Open(c *Config, logger log.Logger) (objstore.Bucket, error) {
 	return c.open(logger, nil)
 }
 
-// open has the provider open it, with these fields in place of the user's.
+// open has the provider open it, with these fields in place of the user's; with
+// the first request, if that takes the network.
 func (c *Config) open(logger log.Logger, instead map[string]any) (objstore.Bucket, error) {
 	p := linked()[strings.ToUpper(c.Type)]
-	fields := maps.Clone(c.Config)
+	fields := maps.Clone(p.defaults)
 	if fields == nil {
 		fields = map[string]any{}
 	}
-	if _, given := fields["send_content_md5"]; strings.EqualFold(c.Type, string(objstore.S3)) && !given {
-		// The client hashes parts one after the other, and so sends them one after
-		// the other. The uploader compares sizes, and has hashes of its own.
-		fields["send_content_md5"] = false
-	}
+	maps.Copy(fields, c.Config)
 	maps.Copy(fields, instead)
 	raw, err := yaml.Marshal(fields)
 	if err != nil {
 		return nil, errors.New("config: it cannot be rendered as YAML")
 	}
 	hide := newScrubber(c.Config)
-	b, err := p.open(hide.logger(logger), raw)
-	if err != nil {
-		return nil, hide.error(p.explain(fields, raw, err))
+	open := func() (objstore.Bucket, error) {
+		b, err := p.open(hide.logger(logger), raw)
+		return b, hide.error(p.explain(fields, raw, err))
+	}
+	var b objstore.Bucket
+	if p.reaches != nil && p.reaches(fields) {
+		if err := c.Check(); err != nil { // what shows without the network
+			return nil, err
+		}
+		b = &late{kind: objstore.ObjProvider(strings.ToUpper(c.Type)), name: nameIn(fields), open: open}
+	} else if b, err = open(); err != nil {
+		return nil, err
 	}
 	return &scrubbed{Bucket: objstore.NewPrefixedBucket(b, c.Prefix), under: b, hide: hide}, nil
+}
+
+// nameIn is what the provider's fields call the bucket.
+func nameIn(fields map[string]any) string {
+	for _, field := range []string{"bucket", "container", "container_name"} {
+		if name, ok := fields[field].(string); ok {
+			return name
+		}
+	}
+	return ""
 }
 
 // There tells, of a FILESYSTEM bucket that Open has opened, whether its directory

@@ -23,6 +23,10 @@ type provider struct {
 	// offline are fields with which open needs no network and changes nothing.
 	// nil: there are no such.
 	offline map[string]any
+	// reaches tells whether open needs the network with these fields. nil: never.
+	reaches func(fields map[string]any) bool
+	// defaults are values of fields that the user leaves out, other than the provider's.
+	defaults map[string]any
 	// fields is the zero value of the provider's own Config. nil: the provider
 	// takes unknown fields too.
 	fields any
@@ -91,6 +95,9 @@ var firstComplaint = regexp.MustCompile(`(?s)yaml: unmarshal errors:\n  (line (\
 // explain turns what is said of the fields, rendered as raw, into an error that starts
 // with a path, for raw's lines are not the user's. Of many it is the first.
 func (p *provider) explain(fields map[string]any, raw []byte, err error) error {
+	if err == nil {
+		return nil
+	}
 	listed := firstComplaint.FindStringSubmatch(err.Error())
 	if listed == nil {
 		at := p.culprit(fields, err)

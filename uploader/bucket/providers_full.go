@@ -32,6 +32,12 @@ func linked() map[string]provider {
 		p.fields = fields
 		all[kind] = p
 	}
+	always := func(map[string]any) bool { return true }
+	for kind, required := range map[string][]string{"SWIFT": {"auth_url", "container_name"}, "OCI": {"bucket"}} {
+		p := all[kind]
+		p.reaches, p.required = always, required
+		all[kind] = p
+	}
 	maps.Copy(all, common())
 	return all
 }

@@ -3,6 +3,7 @@ package head_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -48,6 +49,43 @@ func TestDiskFull(t *testing.T) {
 	got, metas := inBlocks(t, dir)
 	equal(t, "blocks", got, want)
 	aligned(t, metas)
+}
+
+// TestElsewhere has the logs and head chunks in other places than the data
+// directory, on the same disk or another one.
+func TestElsewhere(t *testing.T) {
+	t.Parallel()
+	for name, other := range map[string]func(*testing.T) string{
+		"the same disk": func(t *testing.T) string { return t.TempDir() },
+		"another disk":  func(t *testing.T) string { return smallDisk(t, 128<<20) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, want := crashed(t)
+			there := other(t)
+			for _, part := range []string{"wal", "wbl", "chunks_head"} {
+				if err := os.CopyFS(filepath.Join(there, part), os.DirFS(filepath.Join(dir, part))); err != nil {
+					t.Fatal(err)
+				}
+				if err := errors.Join(os.RemoveAll(filepath.Join(dir, part)), os.Symlink(filepath.Join(there, part), filepath.Join(dir, part))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before := list(t, filepath.Join(there, "wal"))
+			flush(t, dir)
+			got, _ := inBlocks(t, dir)
+			equal(t, "blocks", got, want)
+			if after := list(t, filepath.Join(there, "wal")); !maps.Equal(before, after) {
+				t.Errorf("the log was %v, and is %v", before, after)
+			}
+		})
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(filepath.Join(dir, "nosuch"), filepath.Join(dir, "wal")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := head.Flush(t.Context(), dir, head.Options{}, quiet); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("of a log that is not there: %v", err)
+	}
 }
 
 // smallDisk mounts a disk of its own for the test, or skips it.

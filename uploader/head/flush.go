@@ -5,8 +5,8 @@
 // metadata are not in it: blocks hold neither. Who may call it, and when, is its
 // caller's business, and so is what becomes of the blocks.
 //
-// It reads hard links of the write-ahead logs and head chunks, and repairs those
-// where they are torn: killed at any point, it leaves a directory from which it,
+// It reads hard links of the write-ahead logs and head chunks, copies where those
+// lie on another file system, and repairs them where they are torn: killed at any point, it leaves a directory from which it,
 // or Prometheus, goes on. Of what Prometheus has left it changes two things. Once
 // blocks hold all that was out of order, it removes the write-behind log and the
 // head chunks, which would bring it back; and it ends blocks of a part of the head

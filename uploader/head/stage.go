@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
@@ -31,19 +33,11 @@ func logBytes(dir string) (int64, error) {
 	}
 	var size int64
 	for _, log := range []string{walDir, wlog.WblDirName} {
-		err := filepath.WalkDir(filepath.Join(dir, log), func(_ string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			info, err := d.Info()
-			if err == nil {
-				size += info.Size()
-			}
-			return err
-		})
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		n, err := bytesIn(filepath.Join(dir, log))
+		if err != nil {
 			return 0, fmt.Errorf("flush: %w", err)
 		}
+		size += n
 	}
 	if size == 0 {
 		return 0, nil
@@ -101,9 +95,14 @@ func (f *flush) prepare(ctx context.Context) error {
 	return nil
 }
 
-// link makes hard links in dst of all files in src, if that exists.
+// link makes hard links in dst of all files in src, if that exists; copies, where
+// it lies on another file system. src may be a symbolic link.
 func link(src, dst string) error {
-	err := filepath.WalkDir(src, func(path string, d fs.DirEntry, err error) error {
+	src, err := place(src)
+	if src == "" || err != nil {
+		return err
+	}
+	return filepath.WalkDir(src, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -111,12 +110,52 @@ func link(src, dst string) error {
 		if d.IsDir() {
 			return os.MkdirAll(to, 0o777)
 		}
-		return os.Link(path, to)
+		if err = os.Link(path, to); errors.Is(err, syscall.EXDEV) {
+			err = copyFile(path, to)
+		}
+		return err
 	})
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+}
+
+// place is where dir is, symbolic links followed; empty: there is none.
+func place(dir string) (string, error) {
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
 	}
-	return err
+	return filepath.EvalSymlinks(dir)
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}
+
+// bytesIn is the size of all files in dir; 0 where there is none.
+func bytesIn(dir string) (size int64, err error) {
+	dir, err = place(dir)
+	if dir == "" || err != nil {
+		return 0, err
+	}
+	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			size += info.Size()
+		}
+		return err
+	})
+	return size, err
 }
 
 // repair reads a log as the head will. At a tear it cuts off the rest, as

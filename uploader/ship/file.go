@@ -39,7 +39,9 @@ func (s *Shipper) put(ctx context.Context, o object, held bool, sent func(int64)
 		if err != nil {
 			return fmt.Errorf("compare %s: %w", o.name, err)
 		}
-		there = same
+		if there = same; same {
+			s.note(o)
+		}
 	}
 	if there {
 		sent(o.file.SizeBytes)
@@ -67,10 +69,15 @@ func (s *Shipper) send(ctx context.Context, o object, sent func(int64)) error {
 	if err != nil {
 		return fmt.Errorf("put %s: %w", o.name, err)
 	}
-	s.mu.Lock()
-	s.sent[o.name] = true
-	s.mu.Unlock()
+	s.note(o)
 	return nil
+}
+
+// note has the next attempt believe that the object is there.
+func (s *Shipper) note(o object) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent[o.name] = true
 }
 
 // same tells whether the bucket's object has the file's size and contents.

@@ -28,7 +28,8 @@ const (
 	askTimeout = time.Minute
 	// stallTimeout is how long an upload may go on without a byte. The last one
 	// is followed by the answer, for which S3 may have to join thousands of parts.
-	stallTimeout = 5 * time.Minute
+	// Who waits for the end of it waits longer than that.
+	stallTimeout = 90 * time.Second
 )
 
 // Shipper carries blocks into a bucket. Many may be under way at once.
@@ -37,7 +38,7 @@ type Shipper struct {
 	slots  chan struct{} // one for each file under way, of whatever block
 
 	mu   sync.Mutex
-	sent map[string]bool // objects that this Shipper has put, of blocks that are not whole yet
+	sent map[string]bool // objects that this Shipper has put, or found to be the same, of blocks that are not whole yet
 }
 
 // New makes a Shipper that sends so many files at once.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"github.com/thanos-io/objstore"
 
 	"github.com/ringside-project/ringside/uploader/block"
@@ -18,12 +19,17 @@ type Report struct {
 	Blocks   int      // looked at
 	Bytes    int64    // that they should have
 	Problems []string // blocks that are not whole, or overlap
+	Notes    []string // blocks that may be on their way
 	Gaps     []string // time between two blocks of a label set, longer than lookback; it may well be right
 }
 
 // lookback is for how long Prometheus shows the last sample: shorter gaps are in no
 // graph, and every block begins at its first sample, a little after the one before.
 const lookback = 5 * time.Minute
+
+// partialFor is for how long a Thanos compactor, too, takes a block without meta.json
+// for one that is being uploaded.
+const partialFor = 48 * time.Hour
 
 // Verify compares the objects of every block with its meta.json: that they are
 // there, their sizes and, with hashes, their contents, which reads all of them.
@@ -40,7 +46,9 @@ func Verify(ctx context.Context, bkt objstore.BucketReader, l Listing, hashes bo
 		}
 		r.Blocks++
 		if e.Meta == nil {
-			r.problem("%s: %s", e.ID, e.state())
+			if err := r.lacking(ctx, bkt, e); err != nil {
+				return r, err
+			}
 			continue
 		}
 		if err := r.block(ctx, bkt, e, hashes); err != nil {
@@ -53,6 +61,45 @@ func Verify(ctx context.Context, bkt objstore.BucketReader, l Listing, hashes bo
 
 func (r *Report) problem(format string, args ...any) {
 	r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
+}
+
+// lacking tells of a block without a meta.json that can be read.
+func (r *Report) lacking(ctx context.Context, bkt objstore.BucketReader, e *Entry) error {
+	young := false
+	if e.Err == nil {
+		var err error
+		if young, err = underWay(ctx, bkt, e.ID); err != nil {
+			return err
+		}
+	}
+	if !young {
+		r.problem("%s: %s", e.ID, e.state())
+		return nil
+	}
+	r.Notes = append(r.Notes, fmt.Sprintf("%s: %s: its upload is under way, or was cut less than %s ago", e.ID, e.state(), partialFor))
+	return nil
+}
+
+// underWay tells whether the block, or an object of it, is younger than partialFor.
+func underWay(ctx context.Context, bkt objstore.BucketReader, id ulid.ULID) (bool, error) {
+	since := time.Now().Add(-partialFor)
+	if id.Timestamp().After(since) {
+		return true, nil
+	}
+	names, err := objects(ctx, bkt, id)
+	if err != nil {
+		return false, fmt.Errorf("list %s: %w", id, err)
+	}
+	for name := range names {
+		attributes, err := ask(ctx, func(ctx context.Context) (objstore.ObjectAttributes, error) { return bkt.Attributes(ctx, name) })
+		if err != nil && !missing(bkt, err) {
+			return false, fmt.Errorf("look at %s: %w", name, err)
+		}
+		if attributes.LastModified.After(since) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // block checks the objects of one block. The error says that the bucket does
@@ -122,13 +169,18 @@ func (r *Report) times(l Listing) {
 	}
 }
 
-// OK tells whether nothing is wrong. Gaps are not wrong.
+// OK tells whether nothing is wrong. Notes and gaps are not wrong.
 func (r Report) OK() bool { return len(r.Problems) == 0 }
 
 // WriteText writes the report on a bucket for a person.
 func (r Report) WriteText(w io.Writer, bucket string) error {
 	for _, p := range r.Problems {
 		if _, err := fmt.Fprintf(w, "problem  %s\n", p); err != nil {
+			return err
+		}
+	}
+	for _, n := range r.Notes {
+		if _, err := fmt.Fprintf(w, "note     %s\n", n); err != nil {
 			return err
 		}
 	}
