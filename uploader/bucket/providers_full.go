@@ -8,7 +8,6 @@ import (
 	"github.com/go-kit/log"
 	"github.com/thanos-io/objstore"
 	"github.com/thanos-io/objstore/client"
-	"github.com/thanos-io/objstore/providers/gcs"
 	"github.com/thanos-io/objstore/providers/obs"
 	"github.com/thanos-io/objstore/providers/swift"
 	"go.yaml.in/yaml/v3"
@@ -27,7 +26,7 @@ func linked() map[string]provider {
 			return client.NewBucketFromConfig(logger, &client.BucketConfig{Type: objstore.ObjProvider(kind), Config: fields}, component, nil)
 		}}
 	}
-	for kind, fields := range map[string]any{"GCS": gcs.Config{}, "OBS": obs.Config{}, "SWIFT": swift.Config{}} {
+	for kind, fields := range map[string]any{"OBS": obs.Config{}, "SWIFT": swift.Config{}} {
 		p := all[kind]
 		p.fields = fields
 		all[kind] = p
