@@ -113,6 +113,9 @@ func newEngine(s *Scrape, manager *discovery.Manager, wanted chan generation) *e
 		if to == s.cfg.Node && from != "" {
 			s.metrics.moves.WithLabelValues(reason).Inc()
 		}
+		if from == "" {
+			reason = FirstOwner
+		}
 		e.moved = e.moved.count(e.now, reason)
 		if e.burst++; e.burst <= maxMoves {
 			url := scrapeURL(j.targets[i].labels, e.files[j.id].resolver.job.Config)

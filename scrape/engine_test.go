@@ -583,6 +583,9 @@ func TestTargetsAndExplain(t *testing.T) {
 				t.Errorf("%+v: %d of %d, want %d of %d", test.filter, len(page), total, test.page, test.total)
 			}
 		}
+		if len(st.Moved) != 1 || st.Moved[0].Reason != FirstOwner || st.Moved[0].Moves != 3 {
+			t.Errorf("moves from nobody: %+v", st.Moved)
+		}
 		for _, target := range []string{"10.0.0.2:80", "http://10.0.0.2:80/metrics", "a;http://10.0.0.2:80/metrics"} {
 			got := st.Explain(target, 1000)
 			if len(got) != 1 || got[0].Job != "a" || got[0].Owners[0] != "m0" || got[0].Phase != PhaseAdopting {

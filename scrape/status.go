@@ -123,6 +123,9 @@ const (
 	PhaseUnowned   = "unowned"   // nobody may scrape it
 )
 
+// FirstOwner is what moves from nobody are counted as, whatever their reason: no owner has changed.
+const FirstOwner = "first"
+
 // MoveCount is how many moves had one reason in the 15 s that begin at Time.
 type MoveCount struct {
 	Time   time.Time

@@ -67,7 +67,7 @@ type Configuration struct {
 type Security struct {
 	TLS       bool // of the web
 	Auth      bool // a password, or a client's certificate
-	Lifecycle bool // /-/drain is served
+	Lifecycle bool // /-/drain and /-/quit are served
 	Pprof     bool
 	Error     string // why it is not known
 }
@@ -116,7 +116,7 @@ func newView(m *Model) *view {
 	v.Rows, v.Configs = memberRows(m)
 	v.Verdict = newVerdict(m, v.Matrix, v.Configs)
 	v.Spread, v.Mean = newSpread(m.Members)
-	v.Strip = newStrip(apart(m.Scrape.Moved, m.Scrape.Moves), m.Now)
+	v.Strip = newStrip(m.Scrape.Moved, m.Now)
 	v.Moves = groupMoves(m.Scrape.Moves)
 	v.Pages = newPages(m.Search)
 	v.Targets = targetRows(m.Search.Found, v.Rows)

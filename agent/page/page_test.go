@@ -290,7 +290,7 @@ func TestMoves(t *testing.T) {
 		m.Scrape.Moves = append(m.Scrape.Moves, scrape.Move{Time: now.Add(-10 * time.Second), Job: "node", ScrapeURL: fmt.Sprintf("http://t%d/", i), From: "member-1", To: "member-2", Reason: "crash"})
 	}
 	m.Scrape.Moves = append(m.Scrape.Moves, scrape.Move{Time: now.Add(-5 * time.Second), Job: "node", ScrapeURL: "http://t99/", To: "member-1", Reason: "join"})
-	m.Scrape.Moved = []scrape.MoveCount{{Time: now.Add(-4 * time.Hour), Reason: "leave", Moves: 7}, {Time: now.Add(-15 * time.Second), Reason: "crash", Moves: 30}, {Time: now.Add(-15 * time.Second), Reason: "join", Moves: 1}}
+	m.Scrape.Moved = []scrape.MoveCount{{Time: now.Add(-4 * time.Hour), Reason: "leave", Moves: 7}, {Time: now.Add(-15 * time.Second), Reason: "crash", Moves: 30}, {Time: now.Add(-15 * time.Second), Reason: scrape.FirstOwner, Moves: 1}}
 	_, doc := render(t, m)
 	got := inside(doc, "moves")
 	for _, want := range []string{"37 changes of owner and 1 first owner in the last 6 h: crash 30, first 1, leave 7.", "30 targets", "and 10 more", "http://t99/", "nobody", "10 s ago"} {
@@ -305,29 +305,19 @@ func TestMoves(t *testing.T) {
 	}
 }
 
-// TestFirstOwners: who gets a target that nobody had takes it from nobody. Of very
-// many moves at once only some are listed.
+// TestFirstOwners: who gets a target that nobody had takes it from nobody.
 func TestFirstOwners(t *testing.T) {
+	at := now.Add(-15 * time.Second)
 	for _, tc := range []struct {
-		join, first, last int // moves; listed from nobody, and then from a member
-		want              string
+		moved []scrape.MoveCount
+		want  string
 	}{
-		{43, 0, 43, "43 changes of owner in the last 15 min: join 43."},
-		{60, 60, 0, "60 first owners in the last 15 min: first 60."},
-		{61, 1, 60, "60 changes of owner and 1 first owner in the last 15 min: first 1, join 60."},
-		{9000, 200, 0, "9,000 first owners in the last 15 min: first 9,000."},
-		{9000, 150, 50, "9,000 changes of owner in the last 15 min: join 9,000."},
-		{9000, 0, 0, "9,000 changes of owner in the last 15 min: join 9,000."},
+		{[]scrape.MoveCount{{Time: at, Reason: "join", Moves: 43}}, "43 changes of owner in the last 15 min: join 43."},
+		{[]scrape.MoveCount{{Time: at, Reason: scrape.FirstOwner, Moves: 9000}}, "9,000 first owners in the last 15 min: first 9,000."},
+		{[]scrape.MoveCount{{Time: at, Reason: "join", Moves: 60}, {Time: at, Reason: scrape.FirstOwner, Moves: 1}}, "60 changes of owner and 1 first owner in the last 15 min: first 1, join 60."},
 	} {
 		m := healthy(3, 60)
-		m.Scrape.Moved = []scrape.MoveCount{{Time: now.Add(-15 * time.Second), Reason: "join", Moves: tc.join}}
-		for i := range tc.first + tc.last {
-			move := scrape.Move{Time: now.Add(-2 * time.Second), To: "member-1", Reason: "join"}
-			if i >= tc.first {
-				move.From = "member-0"
-			}
-			m.Scrape.Moves = append(m.Scrape.Moves, move)
-		}
+		m.Scrape.Moved = tc.moved
 		_, doc := render(t, m)
 		if got := inside(doc, "moves"); !strings.Contains(got, tc.want) {
 			t.Errorf("%q; want %q", got, tc.want)

@@ -110,45 +110,6 @@ const (
 	stripHigh    = 100 // in the same
 )
 
-// firstOwner stands in for the reason of moves from nobody.
-const firstOwner = "first"
-
-// apart gives the moves from nobody a reason of their own: no owner has changed. Of very many moves at once not all
-// are listed: those of a count are from nobody if all are that are listed, and of one that has both it is not known.
-func apart(moved []scrape.MoveCount, listed []scrape.Move) []scrape.MoveCount {
-	const span = 15 * time.Second // of a count
-	type kind struct {
-		begin  int64
-		reason string
-	}
-	all, first := map[kind]int{}, map[kind]int{}
-	for _, m := range listed {
-		k := kind{m.Time.Truncate(span).Unix(), m.Reason}
-		all[k]++
-		if m.From == "" {
-			first[k]++
-		}
-	}
-	var parted []scrape.MoveCount
-	for _, c := range moved {
-		k := kind{c.Time.Unix(), c.Reason}
-		n := 0
-		switch {
-		case all[k] == first[k] && all[k] > 0:
-			n = c.Moves
-		case all[k] == c.Moves:
-			n = first[k]
-		}
-		if n > 0 {
-			parted = append(parted, scrape.MoveCount{Time: c.Time, Reason: firstOwner, Moves: n})
-		}
-		if c.Moves -= n; c.Moves > 0 {
-			parted = append(parted, c)
-		}
-	}
-	return parted
-}
-
 // Summary is what the picture shows, in words.
 func (s strip) Summary() string {
 	var what []string
@@ -184,7 +145,7 @@ func newStrip(moved []scrape.MoveCount, now time.Time) strip {
 		}
 		byColumn[i][m.Reason] += m.Moves
 		totals[m.Reason] += int64(m.Moves)
-		if m.Reason == firstOwner {
+		if m.Reason == scrape.FirstOwner {
 			s.First += m.Moves
 		} else {
 			s.Changes += m.Moves
