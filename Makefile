@@ -14,13 +14,10 @@ VERSITYGW  ?= bin/versitygw
 # How long make fuzz takes for each of its targets.
 FUZZTIME ?= 20s
 
-# Google's storage client without gRPC, which would add 13 MB.
-TAGS := disable_grpc_modules
-
 # One set of flags for building, checking and testing, so that nothing is
 # compiled twice. Only the race detector needs C and a build of its own.
 export CGO_ENABLED := 0
-export GOFLAGS     := $(strip $(shell $(GO) env GOFLAGS) -trimpath -tags=$(TAGS))
+export GOFLAGS     := $(strip $(shell $(GO) env GOFLAGS) -trimpath)
 
 BUILDINFO    := github.com/prometheus/common/version
 LDFLAGS      := -s -w -X $(BUILDINFO).Version=$(VERSION) -X $(BUILDINFO).Revision=$(shell git rev-parse HEAD 2>/dev/null)
@@ -55,7 +52,7 @@ build: bin/ringside ## build bin/ringside with the usual discoveries (the defaul
 
 .PHONY: build-full
 build-full: ## build bin/ringside with every discovery of Prometheus
-	@.ci/build bin/ringside -tags full,$(TAGS) -ldflags "$(LDFLAGS)" .
+	@.ci/build bin/ringside -tags full -ldflags "$(LDFLAGS)" .
 
 .PHONY: bin/ringside
 bin/ringside:
@@ -105,7 +102,7 @@ bin/docker-compose: .ci/compose/go.mod .ci/compose/go.sum ## build Docker Compos
 bin/linux-%/ringside: FORCE
 	@GOOS=linux GOARCH=$* .ci/build $@ -ldflags "$(LDFLAGS)" .
 bin/linux-%/ringside-full: FORCE
-	@GOOS=linux GOARCH=$* .ci/build $@ -tags full,$(TAGS) -ldflags "$(LDFLAGS)" .
+	@GOOS=linux GOARCH=$* .ci/build $@ -tags full -ldflags "$(LDFLAGS)" .
 bin/linux-%/ledger: FORCE
 	@GOOS=linux GOARCH=$* .ci/build $@ ./examples/ledger
 

@@ -1,13 +1,10 @@
 package bucket
 
 import (
-	"context"
-
 	"github.com/go-kit/log"
 	"github.com/thanos-io/objstore"
 	"github.com/thanos-io/objstore/providers/azure"
 	"github.com/thanos-io/objstore/providers/filesystem"
-	"github.com/thanos-io/objstore/providers/gcs"
 	"github.com/thanos-io/objstore/providers/s3"
 )
 
@@ -27,17 +24,6 @@ func common() map[string]provider {
 			reaches:  func(fields map[string]any) bool { return fields[createContainer] != false },
 			fields:   azure.Config{},
 			required: []string{"storage_account", "container"},
-		},
-		"GCS": {
-			open: func(logger log.Logger, config []byte) (objstore.Bucket, error) {
-				return gcs.NewBucket(context.Background(), logger, config, component, nil)
-			},
-			// The identity of the machine has to be asked for.
-			reaches: func(fields map[string]any) bool {
-				return fields["service_account"] == nil || fields["service_account"] == ""
-			},
-			fields:   gcs.Config{},
-			required: []string{"bucket"},
 		},
 		"S3": {
 			open: func(logger log.Logger, config []byte) (objstore.Bucket, error) {

@@ -8,6 +8,7 @@ import (
 	"github.com/go-kit/log"
 	"github.com/thanos-io/objstore"
 	"github.com/thanos-io/objstore/client"
+	"github.com/thanos-io/objstore/providers/gcs"
 	"github.com/thanos-io/objstore/providers/obs"
 	"github.com/thanos-io/objstore/providers/swift"
 	"go.yaml.in/yaml/v3"
@@ -26,7 +27,7 @@ func linked() map[string]provider {
 			return client.NewBucketFromConfig(logger, &client.BucketConfig{Type: objstore.ObjProvider(kind), Config: fields}, component, nil)
 		}}
 	}
-	for kind, fields := range map[string]any{"OBS": obs.Config{}, "SWIFT": swift.Config{}} {
+	for kind, fields := range map[string]any{"GCS": gcs.Config{}, "OBS": obs.Config{}, "SWIFT": swift.Config{}} {
 		p := all[kind]
 		p.fields = fields
 		all[kind] = p
@@ -37,6 +38,12 @@ func linked() map[string]provider {
 		p.reaches, p.required = always, required
 		all[kind] = p
 	}
+	google := all["GCS"]
+	google.reaches = func(fields map[string]any) bool { // the identity of the machine has to be asked for
+		return fields["service_account"] == nil || fields["service_account"] == ""
+	}
+	google.required = []string{"bucket"}
+	all["GCS"] = google
 	maps.Copy(all, common())
 	return all
 }
