@@ -21,7 +21,9 @@ type header struct {
 	Values []string `yaml:"values"`
 }
 
-type link struct{ target string }
+type link struct {
+	Target string `yaml:"-"`
+}
 
 type whole struct {
 	Name   string         `yaml:"name"`
