@@ -176,6 +176,7 @@ func runAgent(f runFlags, stderr io.Writer) error {
 	logger := newLogger(f.logFlags, stderr)
 	level.Info(logger).Log("msg", "starting ringside", "version", version.Info(), "build", version.BuildContext())
 	limitMemory(logger)
+	defer time.AfterFunc(startTakes, debug.FreeOSMemory).Stop()
 	if err := untilSignal(f, logger); err != nil {
 		level.Error(logger).Log("msg", "ringside ends", "err", err)
 		return loggedError{err}
@@ -237,6 +238,10 @@ func (o onSignal) obey(signals <-chan os.Signal) {
 		}
 	}
 }
+
+// startTakes is about how long a start takes. What it needed beyond what an idle sidecar
+// needs is given back to the system then, which Go would do little by little.
+const startTakes = 30 * time.Second
 
 // gcPercent is for a heap that is small and hardly changes: memory beside
 // Prometheus is worth more than the little work of collecting it more often.
