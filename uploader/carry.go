@@ -56,22 +56,7 @@ func (e *engine) upload(ctx context.Context, j *job, b *block.Block, to place) (
 
 // report shows a long upload in the log until it is stopped.
 func (e *engine) report(j *job, b *block.Block) (stop func()) {
-	stopped, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		ticker := time.NewTicker(progressInterval)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-stopped:
-				return
-			case <-ticker.C:
-				level.Info(e.logger).Log("msg", "uploading block", "block", b.Meta.ULID, "sent", j.sent.Load(), "bytes", b.Bytes)
-			}
-		}
-	}()
-	return func() {
-		close(stopped)
-		<-ended
-	}
+	return every(progressInterval, func() {
+		level.Info(e.logger).Log("msg", "uploading block", "block", b.Meta.ULID, "sent", j.sent.Load(), "bytes", b.Bytes)
+	})
 }

@@ -36,25 +36,31 @@ func (p *pace) step(n int64) {
 
 // during counts the time that work takes, a step a second.
 func (p *pace) during(work func()) {
-	stop, ended := make(chan struct{}), make(chan struct{})
+	defer every(time.Second, func() { p.step(1) })()
+	work()
+}
+
+// every does what once an interval until stop is called, which waits for one that
+// is under way.
+func every(interval time.Duration, what func()) (stop func()) {
+	stopped, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		ticker := time.NewTicker(time.Second)
+		ticker := time.NewTicker(interval)
 		defer ticker.Stop()
 		for {
 			select {
-			case <-stop:
+			case <-stopped:
 				return
 			case <-ticker.C:
-				p.step(1)
+				what()
 			}
 		}
 	}()
-	defer func() {
-		close(stop)
+	return func() {
+		close(stopped)
 		<-ended
-	}()
-	work()
+	}
 }
 
 type paceKey struct{}
